@@ -1,0 +1,1 @@
+"""The table of features, and the state they are read from."""

@@ -1,0 +1,1 @@
+"""Policies: conditions as typed expressions, compiled once and evaluated over a batch."""

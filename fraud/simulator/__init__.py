@@ -1,0 +1,1 @@
+"""Customers, merchants and fraud with known ground truth, from a seed."""

@@ -1,0 +1,1 @@
+"""Where state lives. Every store behaves alike under one contract suite."""

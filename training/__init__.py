@@ -1,0 +1,1 @@
+"""Fitting and judging models on the features that the service computes."""
