@@ -1,0 +1,68 @@
+"""What `fraud policy check FILE` says: the policy in tables, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+from fraud.rules.policy import Policy, PolicyError, load_policy
+from fraud.rules.values import Names
+
+# Fits a terminal of 120 columns with the columns before it.
+_CONDITION_CHARACTERS = 60
+_LINE_CHARACTERS = 110
+
+
+@dataclass(frozen=True)
+class PolicyCheck:
+    """The outcome of a check: whether the policy can be used, and the text for a person."""
+
+    is_valid: bool
+    text: str
+
+
+def check_policy(path: Path, names: Names) -> PolicyCheck:
+    """Check the policy file at `path` against the `names` that its conditions may read."""
+    try:
+        policy = load_policy(path, names)
+    except PolicyError as error:
+        return PolicyCheck(is_valid=False, text=str(error))
+    return PolicyCheck(is_valid=True, text=f"{path} is valid\n\n{describe_policy(policy)}")
+
+
+def describe_policy(policy: Policy) -> str:
+    """The policy's rules in order of precedence, its thresholds and lists, and the names that it reads."""
+    parts = [f"policy      {policy.name}, version {policy.version}"]
+    if policy.description:
+        parts.append(f"            {policy.description}")
+    parts.append(f"hash        {policy.content_hash}")
+    thresholds = ", ".join(f"{action} from {value!r}" for action, value in policy.score_thresholds.items())
+    parts.append(f"score       {thresholds or 'no thresholds'}")
+    for name, values in policy.lists.items():
+        parts.append(f"list        {name}: {len(values)} {'entry' if len(values) == 1 else 'entries'}")
+    reads = ", ".join(sorted(policy.reads)) or "nothing"
+    parts.extend(
+        textwrap.wrap(f"reads       {reads}", _LINE_CHARACTERS, subsequent_indent=" " * 12, break_on_hyphens=False)
+    )
+    rows: list[tuple[str, ...]] = [("kind", "priority", "id", "action", "notify", "reason code", "condition")]
+    rows.extend(
+        (
+            rule.kind.replace("_", "-"),
+            str(rule.priority) if rule.kind == "rule" else "",
+            rule.id,
+            rule.action,
+            ", ".join(rule.notify),
+            rule.reason_code,
+            textwrap.shorten(rule.condition, _CONDITION_CHARACTERS, placeholder=" ..."),
+        )
+        for rule in policy.rules
+    )
+    return "\n".join([*parts, "", _table(rows)])
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)

@@ -1,0 +1,160 @@
+"""A policy: which rules hit for each row of a batch, and which action follows.
+
+Precedence: a block-list decides over everything; then an allow-list; then, among the rules that hit and the score
+thresholds (of priority 0), the highest priority, and within it the most severe action. Nothing hit: allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraud.rules.document import Reader, compose, read_text
+from fraud.rules.operands import Truth, Value, comparison
+from fraud.rules.policy_file import RULE_KINDS, SCORE_REASON_CODES, SCORE_RULE_ID, DefinitionReader, Definitions, Rule
+from fraud.rules.problems import PolicyError, Source
+from fraud.rules.program import Column, Constant, Program, Step
+from fraud.rules.values import ACTIONS, ALLOW, SCORE, Action, Columns, Kind, Mask, Names
+
+_SCORE_PRIORITY = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy says about a batch of rows.
+
+    `action_codes`: int8 [rows], the index in `ACTIONS`. `hits`: bool [rows, rules], in the order of `Policy.rules`.
+    `score_action_codes`: int8 [rows], what the score thresholds alone say.
+    """
+
+    action_codes: NDArray[np.int8]
+    hits: Mask
+    score_action_codes: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A checked policy, ready to evaluate. `rules` stand by kind (block-lists, allow-lists, rules), priority and id.
+
+    `reads` has every name that a condition or a threshold reads: the columns that `evaluate` needs. `content_hash`:
+    SHA-256 of the parsed content, so that comments and layout do not change it.
+    """
+
+    name: str
+    version: str
+    description: str
+    content_hash: str
+    score_thresholds: Mapping[Action, float]
+    lists: Mapping[str, frozenset[float] | frozenset[str]]
+    rules: tuple[Rule, ...]
+    reads: frozenset[str]
+    _program: Program = field(repr=False, compare=False)
+    # What to paint over the actions of a batch, the last one deciding: the number of a result and an action code.
+    _precedence: tuple[tuple[int, int], ...] = field(repr=False, compare=False)
+
+    def evaluate(self, columns: Columns, rows: int) -> Evaluation:
+        """Which rules hit, and the action that follows, for each of `rows` rows.
+
+        `columns` has an array of shape [rows], typed as `Kind` says, for each of `reads`; without `score` (there is no
+        model) it is missing in every row. Raises `KeyError` with the name of any other column that is not there.
+        """
+        if SCORE in self.reads and SCORE not in columns:
+            columns = {**columns, SCORE: np.full(rows, np.nan)}
+        masks = self._program.run(columns)
+        hits = np.empty((rows, len(self.rules)), dtype=np.bool_)
+        for place in range(len(self.rules)):
+            hits[:, place] = masks[place]
+        score_action_codes = np.zeros(rows, dtype=np.int8)
+        for place, action in enumerate(self.score_thresholds, start=len(self.rules)):
+            np.copyto(score_action_codes, ACTIONS.index(action), where=masks[place])
+        action_codes = np.full(rows, ALLOW, dtype=np.int8)
+        for place, action_code in self._precedence:
+            np.copyto(action_codes, action_code, where=masks[place])
+        return Evaluation(action_codes, hits, score_action_codes)
+
+    def notifications(self, hit_row: Mask) -> list[str]:
+        """Whom the rules that hit want to notify, whatever decided: sorted, each once. `hit_row`: bool [rules]."""
+        return sorted({channel for place in np.flatnonzero(hit_row) for channel in self.rules[place].notify})
+
+    def reason_codes(self, hit_row: Mask, score_action_code: int) -> list[str]:
+        """The reason codes of what hit, each once, in the order of `rules`; the score stands as a rule called `score`.
+
+        `hit_row`: bool [rules]; `score_action_code`: what the thresholds say for this row, the index in `ACTIONS`.
+        """
+        codes = [(_order(self.rules[place]), self.rules[place].reason_code) for place in np.flatnonzero(hit_row)]
+        if score_action_code != ALLOW:
+            codes.append(
+                ((RULE_KINDS.index("rule"), -_SCORE_PRIORITY, SCORE_RULE_ID), SCORE_REASON_CODES[score_action_code])
+            )
+        return list(dict.fromkeys(code for _, code in sorted(codes)))
+
+
+def _order(rule: Rule) -> tuple[int, int, str]:
+    return RULE_KINDS.index(rule.kind), -rule.priority, rule.id
+
+
+def load_policy(path: Path, names: Names) -> Policy:
+    """Read and check the policy file at `path`.
+
+    `names`: every name that a condition may read, with its type; `score` is always there. Raises `PolicyError` with
+    every problem of the file.
+    """
+    return parse_policy(read_text(path), str(path), names)
+
+
+def parse_policy(text: str, file_name: str, names: Names) -> Policy:
+    """Check the policy in `text`; `file_name` is only for messages. Raises `PolicyError` with every problem."""
+    source = Source(text, file_name)
+    root = compose(source)
+    reader = Reader(source)
+    definitions = DefinitionReader(reader, names).read(root)
+    if reader.problems:
+        raise PolicyError(file_name, reader.problems)
+    return _compiled(definitions)
+
+
+def _compiled(definitions: Definitions) -> Policy:
+    rules = tuple(rule for rule, _ in definitions.rules)
+    results: list[Step] = [condition.truth.true for _, condition in definitions.rules]
+    results.extend(_reaches(threshold).true for threshold in definitions.score_thresholds.values())
+    reads = {name for rule in rules for name in rule.reads}
+    if definitions.score_thresholds:
+        reads.add(SCORE)
+    return Policy(
+        name=definitions.name,
+        version=definitions.version,
+        description=definitions.description,
+        content_hash=definitions.content_hash(),
+        score_thresholds=definitions.score_thresholds,
+        lists={name: choices.values for name, choices in definitions.lists.items()},
+        rules=rules,
+        reads=frozenset(reads),
+        _program=Program(results),
+        _precedence=_precedence(rules, list(definitions.score_thresholds)),
+    )
+
+
+def _reaches(threshold: float) -> Truth:
+    return comparison(np.greater_equal, np.less)(
+        Value(Kind.NUMBER, Column(SCORE)), Value(Kind.NUMBER, Constant(threshold))
+    )
+
+
+def _precedence(rules: tuple[Rule, ...], thresholds: list[Action]) -> tuple[tuple[int, int], ...]:
+    """Results and their action codes from the weakest to the one that decides over all others."""
+    ranked: list[tuple[tuple[Any, ...], int, int]] = []
+    for place, rule in enumerate(rules):
+        action_code = ACTIONS.index(rule.action)
+        ranked.append(((-RULE_KINDS.index(rule.kind), rule.priority, action_code), place, action_code))
+    for place, action in enumerate(thresholds, start=len(rules)):
+        action_code = ACTIONS.index(action)
+        ranked.append(((-RULE_KINDS.index("rule"), _SCORE_PRIORITY, action_code), place, action_code))
+    return tuple((place, action_code) for _, place, action_code in sorted(ranked))
+
+
+__all__ = ["Evaluation", "Policy", "PolicyError", "load_policy", "parse_policy"]
