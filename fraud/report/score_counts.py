@@ -87,7 +87,7 @@ class ScoreCurve:
 
 
 def _value_in_top(counts: Sequence[int], values: Sequence[int], budget: int) -> float:
-    """Return the value in the first `budget` of ranked groups of transactions; a cut group gives its proportional part."""
+    """Return the value in the first `budget` of ranked groups of transactions; a cut group gives its part."""
     caught = 0
     for count, value in zip(counts, values, strict=True):
         if count > budget:

@@ -1,0 +1,99 @@
+"""The summary of a replay for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fraud.report import formats
+
+_NAME_WIDTH = 18
+_VALUE_WIDTH = 16
+
+
+def summary_text(summary: dict[str, Any], timings: Mapping[str, float]) -> str:
+    """Return the summary in lines of at most 80 characters, ending in a newline.
+
+    `timings` are seconds by stage in the order of the stages; the entry `total` is the wall time of the replay. Without
+    it the total is the sum of the stages.
+    """
+    total_seconds = timings.get("total", sum(timings.values()))
+    lines = [*_volume(summary, total_seconds), "", *_actions(summary), "", *_quality(summary), "", *_money(summary)]
+    stages = {stage: seconds for stage, seconds in timings.items() if stage != "total"}
+    if stages:
+        lines += ["", *_stages(stages, total_seconds)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _line(name: str, value: str, note: str = "") -> str:
+    return f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}  {note}"
+
+
+def _volume(summary: dict[str, Any], seconds: float) -> list[str]:
+    rate = f"{formats.count(summary['transactions'] / seconds)} a second" if seconds > 0 else ""
+    period = summary["period"]
+    refused = f"{formats.count(summary['rejected'])} rejected, {formats.count(summary['duplicates'])} duplicates"
+    when = f"{period['first'][:10]} to {period['last'][:10]}" if period else ""
+    return [
+        _line("transactions", formats.count(summary["transactions"]), ", ".join(filter(None, (rate, refused)))),
+        _line("decided", formats.count(summary["decided"]), when),
+    ]
+
+
+def _actions(summary: dict[str, Any]) -> list[str]:
+    return [
+        _line(action, formats.count(row["count"]), f"{formats.percent(row['share']):>7}")
+        for action, row in summary["actions"].items()
+    ]
+
+
+def _quality(summary: dict[str, Any]) -> list[str]:
+    detection, ranking, labels = summary["detection"], summary["ranking"], summary["labels"]
+    reviews = summary["workload"]["reviews_a_day"]
+    budget = formats.percent(ranking["alert_budget_share"])
+    precision_note = "of labelled alerts are fraud"
+    recall_note = f"{formats.count(detection['frauds_caught'])} of {formats.count(labels['frauds'])} frauds alerted on"
+    if not labels["labelled"]:
+        precision_note = recall_note = "the file has no labels"
+    lines = [
+        _line("precision", formats.percent(detection["alert_precision"]), precision_note),
+        _line("recall", formats.percent(detection["alert_recall"]), recall_note),
+    ]
+    if ranking["fraud_value_caught_by_policy"] is not None:
+        by_model = formats.percent(ranking["fraud_value_caught_by_model"])
+        caught = formats.percent(ranking["fraud_value_caught_by_policy"])
+        lines.append(_line("fraud value caught", caught, f"in {budget} of payments; {by_model} by score alone"))
+    if reviews is not None:
+        note = f"95% of days up to {formats.count(reviews['p95'])}, at most {formats.count(reviews['max'])}"
+        lines.append(_line("reviews a day", formats.decimal(reviews["mean"]), note))
+    return lines
+
+
+def _money(summary: dict[str, Any]) -> list[str]:
+    money, currency, exponent = summary["money"], summary["base_currency"], summary["base_currency_exponent"]
+    if money["stopped"] is None:
+        absent = "the file has no labels"
+        return [_line("money stopped", formats.NOTHING, absent), _line("money lost", formats.NOTHING, absent)]
+    notes = {
+        "stopped": f"{formats.percent(money['value_recall'])} of fraud money",
+        "lost": "fraud that was allowed",
+        "after_block": "later fraud on blocked cards",
+    }
+    return [
+        _line(
+            name if name == "after_block" else f"money {name}",
+            formats.money(money[name]["amount_minor"], currency, exponent),
+            f"{formats.count(money[name]['payments'])} payments, {note}",
+        ).replace("after_block", "after block")
+        for name, note in notes.items()
+    ]
+
+
+def _stages(stages: Mapping[str, float], total_seconds: float) -> Sequence[str]:
+    lines = [
+        _line(
+            stage, f"{seconds:.2f} s", f"{formats.percent(seconds / total_seconds if total_seconds > 0 else None):>7}"
+        )
+        for stage, seconds in stages.items()
+    ]
+    return [*lines, _line("total", f"{total_seconds:.2f} s")]

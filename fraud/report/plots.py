@@ -1,0 +1,438 @@
+"""The plots of the report as SVG for a page: drawn from the summary alone, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from fraud.report.formats import count, percent, short_money, shortened
+
+Summary = dict[str, Any]
+
+# 360 points wide: at the width of a phone a point is a pixel, so that text of 10 points can be read there.
+_WIDTH_POINTS = 360
+_HEIGHT_POINTS = 225
+_POINTS_PER_INCH = 72
+_RULES_SHOWN = 12
+_RULE_NAME_LENGTH = 22
+
+# Drawn in these colours and replaced by variables of the page's style, which has a light and a dark value for each.
+# Blue and vermilion of the palette by Okabe and Ito: told apart with any colour vision, and by lightness in print.
+INK, MUTED, GRID = "#1f2328", "#6a737d", "#d8dee4"
+FRAUD, LEGITIMATE, UNKNOWN = "#d55e00", "#0072b2", "#8b949e"
+_VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--grid)",
+    FRAUD: "var(--fraud)",
+    LEGITIMATE: "var(--legitimate)",
+    UNKNOWN: "var(--unknown)",
+}
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": GRID,
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 9.5,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 10,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.2,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    # A rule may be named `$x$`; it is not a formula.
+    "text.parse_math": False,
+    "xtick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "xtick.labelsize": 9,
+    "ytick.color": GRID,
+    "ytick.labelcolor": MUTED,
+    "ytick.labelsize": 9,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn plot, or the reason why there is none.
+
+    `svg` is inline SVG without a size of its own, None if the file or the run lacks what it needs: `absence` says what.
+    """
+
+    name: str
+    title: str
+    reading: str
+    svg: str | None
+    absence: str = ""
+
+
+def _figure(height_points: float = _HEIGHT_POINTS) -> Figure:
+    size = (_WIDTH_POINTS / _POINTS_PER_INCH, height_points / _POINTS_PER_INCH)
+    return Figure(figsize=size, layout="constrained")
+
+
+def _svg(figure: Figure, name: str, title: str) -> str:
+    """Return the figure as an `<svg>` element for HTML: no header, no namespaces, no ids but those it uses."""
+    buffer = io.StringIO()
+    with matplotlib.style.context({"svg.hashsalt": name}):
+        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(buffer, format="svg", metadata=metadata)
+    text = buffer.getvalue()
+    head, body = text[text.index("<svg") :].strip().split(">", 1)
+    head = re.sub(r'\s(?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", head)
+    text = f"{head}>{body}"
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    # Left out so that the page's own font applies.
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _axes(figure: Figure) -> Axes:
+    axes: Axes = figure.add_subplot()
+    return axes
+
+
+def _legend_above(axes: Axes, columns: int = 3) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.2)
+
+
+def _score_distribution(summary: Summary) -> Figure:
+    histogram = summary["ranking"]["score_histogram"]
+    figure = _figure()
+    axes = _axes(figure)
+    bins = histogram["bins"]
+    edges = [position / bins for position in range(bins + 1)]
+    for name, colour, label in (
+        ("unknown", UNKNOWN, "unlabelled"),
+        ("legitimate", LEGITIMATE, "legitimate"),
+        ("fraud", FRAUD, "fraud"),
+    ):
+        if any(histogram[name]):
+            axes.stairs(histogram[name], edges, fill=True, color=colour, alpha=0.18)
+            axes.stairs(histogram[name], edges, color=colour, linewidth=1.5, label=label)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.8)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("score")
+    axes.set_ylabel("transactions (log scale)")
+    _plain_log(axes)
+    for threshold in summary["thresholds"]:
+        axes.axvline(threshold["score"], color=INK, linewidth=1, linestyle=(0, (3, 2)))
+        axes.annotate(
+            threshold["action"],
+            (threshold["score"], 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(-3, -3),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="top",
+            fontsize=8.5,
+        )
+    _legend_above(axes)
+    return figure
+
+
+def _plain_log(axes: Axes) -> None:
+    axes.yaxis.set_major_locator(LogLocator(base=10, numticks=6))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="y", which="minor", length=0)
+
+
+def _precision_recall(summary: Summary) -> Figure:
+    curve = summary["ranking"]["precision_recall_curve"]
+    figure = _figure()
+    axes = _axes(figure)
+    recall = [point["recall"] for point in curve]
+    precision = [point["precision"] for point in curve]
+    axes.step([0, *recall], [precision[0], *precision], where="pre", color=LEGITIMATE, label="model")
+    for threshold in summary["thresholds"]:
+        if threshold["precision"] is not None and threshold["recall"] is not None:
+            position = (threshold["recall"], threshold["precision"])
+            axes.plot(*position, marker="o", markersize=4.5, color=LEGITIMATE)
+            axes.annotate(
+                threshold["action"],
+                position,
+                xytext=(-6, -4),
+                textcoords="offset points",
+                fontsize=8.5,
+                ha="right",
+                va="top",
+            )
+    detection = summary["detection"]
+    if detection["alert_precision"] is not None and detection["alert_recall"] is not None:
+        position = (detection["alert_recall"], detection["alert_precision"])
+        axes.plot(*position, marker="D", markersize=6, linestyle="none", color=FRAUD, label="policy, as it decided")
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.04)
+    axes.set_xlabel("recall: share of frauds found")
+    axes.set_ylabel("precision: share of alerts right")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
+    _legend_above(axes, columns=2)
+    return figure
+
+
+def _date_axis(axes: Axes, days: list[dict[str, Any]]) -> list[int]:
+    """Prepare an axis of dates and return the position of each day."""
+    positions = [date.fromisoformat(day["day"]).toordinal() for day in days]
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(FuncFormatter(_date_text))
+    return positions
+
+
+def _date_text(ordinal: float, _: object) -> str:
+    # A locator may ask for a tick before the first or after the last date that there is.
+    day = round(ordinal)
+    if not 1 <= day <= date.max.toordinal():
+        return ""
+    return date.fromordinal(day).isoformat()
+
+
+def _one_day_markers(days: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return markers for a series too short to make a line."""
+    return {"marker": "o", "markersize": 3} if len(days) < 15 else {"marker": None}
+
+
+def _alerts_by_day(summary: Summary) -> Figure:
+    days = summary["days"]
+    figure = _figure()
+    axes = _axes(figure)
+    positions = _date_axis(axes, days)
+    alerts = [day["alerts"] for day in days]
+    markers = _one_day_markers(days)["marker"]
+    axes.fill_between(positions, alerts, color=LEGITIMATE, alpha=0.18, linewidth=0)
+    axes.plot(positions, alerts, color=LEGITIMATE, label="alerts", marker=markers, markersize=3)
+    if summary["labels"]["labelled"]:
+        caught = [day["frauds_caught"] for day in days]
+        frauds = [day["frauds"] for day in days]
+        axes.plot(positions, frauds, color=FRAUD, label="frauds", marker=markers, markersize=3)
+        axes.plot(
+            positions,
+            caught,
+            color=FRAUD,
+            linewidth=1.2,
+            linestyle=(0, (2, 1.5)),
+            label="frauds alerted on",
+            marker=markers,
+            markersize=3,
+        )
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("transactions a day")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    _legend_above(axes)
+    return figure
+
+
+def _money_by_action(summary: Summary) -> Figure:
+    actions = summary["actions"]
+    labelled = bool(summary["labels"]["labelled"])
+    series = (
+        (("fraud_amount_minor", FRAUD, "fraud"), ("legitimate_amount_minor", LEGITIMATE, "legitimate"))
+        if labelled
+        else (("amount_minor", UNKNOWN, "unlabelled"),)
+    )
+    exponent = summary["base_currency_exponent"]
+    figure = _figure()
+    axes = _axes(figure)
+    height = 0.8 / len(series)
+    largest = 1.0
+    for place, (field, colour, label) in enumerate(series):
+        amounts = [action[field] for action in actions.values()]
+        largest = max(largest, *(amount / 10**exponent for amount in amounts))
+        positions = [row + (place - (len(series) - 1) / 2) * height for row in range(len(actions))]
+        axes.barh(positions, [amount / 10**exponent for amount in amounts], height * 0.92, color=colour, label=label)
+        for position, amount in zip(positions, amounts, strict=True):
+            text = short_money(amount, exponent)
+            start = max(amount / 10**exponent, 1)
+            axes.annotate(text, (start, position), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_xscale("log")
+    axes.set_xlim(1, largest * 12)
+    axes.xaxis.set_major_locator(LogLocator(base=10, numticks=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_money(round(value), 0)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="both", which="both", length=0)
+    axes.set_yticks(range(len(actions)), list(actions), color=INK, fontsize=10)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(f"{summary['base_currency']} (log scale)")
+    _legend_above(axes)
+    return figure
+
+
+def _rule_hits(summary: Summary) -> Figure:
+    ranked = sorted(
+        (rule for rule in summary["rules"] if rule["hits"]), key=lambda rule: (-rule["hits"], rule["rule_id"])
+    )
+    rules = ranked[:_RULES_SHOWN]
+    labelled = bool(summary["labels"]["labelled"])
+    figure = _figure(60 + 17 * max(len(rules), 3))
+    axes = _axes(figure)
+    names = [shortened(rule["rule_id"], _RULE_NAME_LENGTH) for rule in rules]
+    hits = [rule["hits"] for rule in rules]
+    if labelled:
+        frauds = [rule["frauds"] for rule in rules]
+        axes.barh(range(len(rules)), frauds, 0.7, color=FRAUD, label="fraud")
+        others = [total - fraud for total, fraud in zip(hits, frauds, strict=True)]
+        axes.barh(range(len(rules)), others, 0.7, left=frauds, color=LEGITIMATE, label="not fraud, or unlabelled")
+    else:
+        axes.barh(range(len(rules)), hits, 0.7, color=UNKNOWN, label="unlabelled")
+    for row, rule in enumerate(rules):
+        text = count(rule["hits"]) if rule["precision"] is None else percent(rule["precision"])
+        axes.annotate(text, (rule["hits"], row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8.5)
+    axes.set_yticks(range(len(rules)), names, color=INK, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(hits) * 1.18)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("hits; beside each bar its precision" if labelled else "hits")
+    _legend_above(axes, columns=2)
+    return figure
+
+
+def _score_drift(summary: Summary) -> Figure:
+    days = [day for day in summary["days"] if day["score_quantiles"] is not None]
+    figure = _figure(_HEIGHT_POINTS + 55)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    positions = _date_axis(upper, days)
+    markers = _one_day_markers(days)["marker"]
+    for name, style, label in (
+        ("p99", "solid", "highest 1%"),
+        ("p90", (0, (4, 1.5)), "highest 10%"),
+        ("p50", (0, (1, 1.2)), "median"),
+    ):
+        values = [max(day["score_quantiles"][name], 1e-6) for day in days]
+        upper.plot(positions, values, color=LEGITIMATE, linestyle=style, label=label, marker=markers, markersize=3)
+    upper.set_yscale("log")
+    upper.yaxis.set_major_locator(LogLocator(base=10, numticks=5))
+    upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    upper.yaxis.set_minor_formatter(NullFormatter())
+    upper.tick_params(axis="both", which="minor", length=0)
+    upper.set_ylabel("score (log scale)")
+    _legend_above(upper)
+    known = [(at, day["score_stability_index"]) for at, day in zip(positions, days, strict=True)]
+    shown = [(at, index) for at, index in known if index is not None]
+    lower.plot([at for at, _ in shown], [index for _, index in shown], color=FRAUD, marker=markers, markersize=3)
+    lower.axhline(0.25, color=INK, linewidth=1, linestyle=(0, (3, 2)))
+    lower.set_ylim(0, max([0.3, *(index * 1.1 for _, index in shown)]))
+    lower.yaxis.set_major_locator(MaxNLocator(nbins=3))
+    lower.set_ylabel("stability\nindex")
+    return figure
+
+
+_NO_MODEL = "The replay ran without a model, so nothing has a score."
+_NO_LABELS = "The file has no labels, so nobody knows which transactions were fraud."
+
+
+def _without_scores(summary: Summary) -> str:
+    return "" if summary["ranking"]["score_histogram"] else _NO_MODEL
+
+
+def _without_curve(summary: Summary) -> str:
+    if not summary["ranking"]["score_histogram"]:
+        return _NO_MODEL
+    if not summary["labels"]["labelled"]:
+        return _NO_LABELS
+    return "" if summary["ranking"]["precision_recall_curve"] else "None of the labelled transactions is a fraud."
+
+
+def _without_decisions(summary: Summary) -> str:
+    return "" if summary["decided"] else "No transaction was decided."
+
+
+def _without_hits(summary: Summary) -> str:
+    return "" if any(rule["hits"] for rule in summary["rules"]) else "No rule was true for any transaction."
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A row of the table of plots: `absence` returns why it can't be drawn, empty if it can."""
+
+    name: str
+    title: str
+    reading: str
+    absence: Callable[[Summary], str]
+    draw: Callable[[Summary], Figure]
+
+
+_KINDS = (
+    _Kind(
+        "score_distribution",
+        "Scores",
+        "Fraud should lie to the right of legitimate payments; dashed lines are the policy's thresholds.",
+        _without_scores,
+        _score_distribution,
+    ),
+    _Kind(
+        "precision_recall",
+        "Precision and recall",
+        "Each point of the line is a threshold on the score: further right finds more fraud, further up wastes less "
+        "work. A policy above the line gains from its rules.",
+        _without_curve,
+        _precision_recall,
+    ),
+    _Kind(
+        "alerts_by_day",
+        "Alerts and fraud by day",
+        "The dashed line should lie close under the line of frauds; the blue above it is work on legitimate payments.",
+        _without_decisions,
+        _alerts_by_day,
+    ),
+    _Kind(
+        "money_by_action",
+        "Money by action",
+        "All amounts as attempted. Fraud in the row allow slipped through; legitimate money in the others was held up.",
+        _without_decisions,
+        _money_by_action,
+    ),
+    _Kind(
+        "rule_hits",
+        "Rules that hit most",
+        "A long bar with little orange costs much work for little fraud; the percentage is the rule's precision.",
+        _without_hits,
+        _rule_hits,
+    ),
+    _Kind(
+        "score_drift",
+        "Score drift",
+        "Lines that bend mean that the scores have changed. The index compares each day with the first week; above "
+        "0.25 (dashed) look for the cause before you trust the thresholds.",
+        _without_scores,
+        _score_drift,
+    ),
+)
+
+
+def draw_plots(summary: Summary) -> list[Plot]:
+    """Draw every plot that the summary has the numbers for; the others say why they are absent."""
+    return [_draw(kind, summary) for kind in _KINDS]
+
+
+def _draw(kind: _Kind, summary: Summary) -> Plot:
+    absence = kind.absence(summary)
+    if absence:
+        return Plot(kind.name, kind.title, kind.reading, None, absence)
+    # The default style first: what a person has in a matplotlibrc must not change a report.
+    with matplotlib.style.context(["default", _STYLE]):
+        svg = _svg(kind.draw(summary), kind.name, kind.title)
+    return Plot(kind.name, kind.title, kind.reading, svg)
