@@ -18,9 +18,9 @@ MINUTE_MS = 60_000
 
 NONE = -1  # an index that points to nothing: the field is missing
 
-# One row per transaction. `key` is unique and names the transaction; `original` is the key of the transaction that a refund or
-# a reversal undoes. `ip` is an IPv4 number, 0 for missing; coordinates are NaN where missing. `amount_euro` is before the
-# conversion to `currency`; `amount_minor` is in minor units of `currency`. `scenario` is 0 for legitimate.
+# One row per transaction. `key` is unique and names the transaction; `original` is the key of the transaction that a
+# refund or a reversal undoes. `ip` is an IPv4 number, 0 for missing; coordinates are NaN where missing. `amount_minor`
+# is in minor units of `currency`, `amount_euro` the same in euros. `scenario` is 0 for legitimate.
 EVENT_DTYPE = np.dtype(
     [
         ("key", np.uint64),

@@ -24,8 +24,8 @@ from fraud.transaction import LABEL_SOURCES
 
 
 class SourceDelay(NamedTuple):
-    """How often a fraud is found by this source, and after how long: log-normal, by its median in days and the deviation
-    of the logarithm; never before `least_days`.
+    """How often a fraud is found by this source, and after how long: log-normal, by its median in days and the
+    deviation of the logarithm; never before `least_days`.
     """
 
     source: str
@@ -35,8 +35,8 @@ class SourceDelay(NamedTuple):
     least_days: float
 
 
-# Issuers' own monitoring speaks within days, customers when they read their statement, chargebacks come by the schemes' procedure
-# in weeks with a tail to the 120 days that they allow and a little beyond.
+# Issuers' own monitoring speaks within days, customers when they read their statement; chargebacks come by the schemes'
+# procedure in weeks, with a tail to the 120 days that they allow and a little beyond.
 SOURCE_DELAYS = (
     SourceDelay("issuer_alert", 0.34, 1.5, 0.8, 0.05),
     SourceDelay("analyst", 0.10, 0.8, 0.7, 0.05),
@@ -54,8 +54,8 @@ _SALT_SOURCE, _SALT_DELAY, _SALT_UNREPORTED, _SALT_DISPUTE, _SALT_OUTCOME = 101,
 
 @dataclass(frozen=True)
 class Labels:
-    """One entry per event: whether the final label is fraud, the index of its source in `LABEL_SOURCES` (-1: nobody ever
-    said anything) and when it became known (UTC milliseconds, 0 without a source).
+    """One entry per event: whether the final label is fraud, the index of its source in `LABEL_SOURCES` (-1: nobody
+    ever said anything) and when it became known (UTC milliseconds, 0 without a source).
     """
 
     fraud: Booleans
@@ -64,8 +64,8 @@ class Labels:
 
 
 def label_events(options: SimulationOptions, events: Events) -> Labels:
-    """Labels of events. A label is what the bank comes to believe: an unreported fraud is labelled legitimate, and a payment
-    that its own customer disputes successfully is labelled fraud; `scenario` alone tells the truth.
+    """Labels of events. A label is what the bank comes to believe: an unreported fraud is labelled legitimate, and a
+    payment that its own customer disputes successfully is labelled fraud; `scenario` alone tells the truth.
     """
     keys = events["key"]
     fraud = events["scenario"] > 0
@@ -97,4 +97,5 @@ def label_events(options: SimulationOptions, events: Events) -> Labels:
 def _chosen_source(keys: npt.NDArray[np.uint64]) -> Integers:
     """Index in `SOURCE_DELAYS` by the shares."""
     edges = np.cumsum([entry.share for entry in SOURCE_DELAYS])
-    return np.searchsorted(edges, uniform_by_key(keys, _SALT_SOURCE) * edges[-1]).astype(np.int64)
+    chosen: Integers = np.searchsorted(edges, uniform_by_key(keys, _SALT_SOURCE) * edges[-1]).astype(np.int64)
+    return chosen

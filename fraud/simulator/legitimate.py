@@ -49,8 +49,6 @@ REFUND_SHARE = 0.012
 REVERSAL_SHARE = 0.003
 USUAL_SHARE = 0.7  # visits to one of the usual merchants; the rest goes to whatever is popular
 MANUAL_ENTRY_SHARE = 0.03  # orders by telephone among remote ones
-# Clocks that cut milliseconds off, so that equal timestamps happen as they do in real files.
-WHOLE_SECOND_SHARE = 0.6
 
 
 def legitimate_day(options: SimulationOptions, population: Population, day: int) -> Events:
@@ -75,9 +73,6 @@ def legitimate_day(options: SimulationOptions, population: Population, day: int)
     payments = np.concatenate([payments, *_retries(generator, payments), _agreements(generator, population, day)])
     # Somebody who has not joined yet has no card.
     payments = payments[population.joined_day[payments["customer"]] <= day]
-    shop = population.merchants.terminals_each * payments["terminal"].astype(np.int64)
-    exact = (shop * 40503 % 100 < 100 * (1 - WHOLE_SECOND_SHARE)) & ~payments["recurring"]
-    payments["timestamp_ms"] -= np.where(exact, 0, payments["timestamp_ms"] % 1_000)
     assign_keys(payments, Component.LEGITIMATE, day)
     undone = _undone(generator, payments)
     undone["key"] += np.uint64(1 << 39)  # above any number of payments in a day
@@ -188,7 +183,8 @@ def _priced(generator: np.random.Generator, population: Population, events: Even
     """The events with amounts, places and entry modes, some of them declined."""
     purchase = events[events["merchant"] != NONE]
     transfer = events[events["merchant"] == NONE]
-    large = np.where(generator.random(len(purchase)) < LARGE_PURCHASE_SHARE, generator.uniform(4.0, 20.0, len(purchase)), 1.0)
+    is_large = generator.random(len(purchase)) < LARGE_PURCHASE_SHARE
+    large = np.where(is_large, generator.uniform(4.0, 20.0, len(purchase)), 1.0)
     usual = usual_amounts(
         generator, population, purchase["customer"].astype(np.int64), purchase["merchant"].astype(np.int64)
     )
@@ -202,7 +198,8 @@ def _priced(generator: np.random.Generator, population: Population, events: Even
     complete_transfers(population, transfer, generator)
     priced = np.concatenate([purchase, transfer])
     # The larger the amount, the likelier is the account short of it.
-    refused = generator.random(len(priced)) < DECLINED_SHARE * (1.0 + np.minimum(priced["amount_euro"], 1_000.0) / 200.0)
+    shortage = 1.0 + np.minimum(priced["amount_euro"], 1_000.0) / 200.0
+    refused = generator.random(len(priced)) < DECLINED_SHARE * shortage
     priced["auth_result"] = np.where(refused, DECLINED, APPROVED)
     return priced
 
@@ -254,7 +251,7 @@ def _undone(generator: np.random.Generator, payments: Events) -> Events:
     """Refunds in days and reversals in minutes of some approved purchases, naming what they undo."""
     draw = generator.random(len(payments))
     possible = (payments["auth_result"] == APPROVED) & (payments["merchant"] != NONE) & ~payments["recurring"]
-    undone = payments[possible & (draw < REFUND_SHARE + REVERSAL_SHARE)].copy()
+    undone: Events = payments[possible & (draw < REFUND_SHARE + REVERSAL_SHARE)].copy()
     reversal = draw[possible & (draw < REFUND_SHARE + REVERSAL_SHARE)] < REVERSAL_SHARE
     undone["original"] = undone["key"]
     undone["event_type"] = np.where(reversal, REVERSAL, REFUND)

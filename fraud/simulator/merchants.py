@@ -14,8 +14,9 @@ from fraud.simulator.places import CITIES, CITY_COUNTRY, CITY_LATITUDE, CITY_LON
 
 
 class Category(NamedTuple):
-    """A merchant category: `visits` is its weight, `spread` the deviation of the logarithm of amounts, `online` the share
-    of its merchants without a shop, `resale` how much a fraudster wants its goods, `sparkov` the category in that format.
+    """A merchant category: `visits` is its weight, `spread` the deviation of the logarithm of amounts, `online` the
+    share of its merchants without a shop, `resale` how much a fraudster wants its goods, `sparkov` the category in the
+    format of that name.
     """
 
     code: str
@@ -58,9 +59,11 @@ CATEGORY_RESALE = np.array([category.resale for category in CATEGORIES])
 CASH_MACHINE = CATEGORY_CODES.index("6011")
 DIGITAL_GAMES = CATEGORY_CODES.index("5816")
 DIGITAL_MEDIA = CATEGORY_CODES.index("5815")
+# Subscriptions, fares and tickets cost everybody the same.
+ONE_PRICE = (DIGITAL_GAMES, DIGITAL_MEDIA, CATEGORY_CODES.index("4111"), CATEGORY_CODES.index("7832"))
 DIGITAL_GOODS = (DIGITAL_GAMES, DIGITAL_MEDIA, CATEGORY_CODES.index("8398"))
 
-# Few merchants take most of the trade: a Pareto tail of this index gives a handful of chains and a long tail of corner shops.
+# Few merchants take most of the trade: a Pareto tail of this index gives a handful of chains and many corner shops.
 POPULARITY_INDEX = 1.3
 # Share of foreign online merchants that price in euros for European customers.
 CHARGES_EURO_SHARE = 0.5
@@ -70,8 +73,8 @@ CHARGES_EURO_SHARE = 0.5
 class Merchants:
     """Columns with one entry per merchant; those with a shop come first, ordered by city, the online ones last.
 
-    `city` and coordinates are missing (-1, NaN) online. `cumulative_popularity` has one entry more than there are merchants.
-    `city_start` gives, per city, the first merchant of it, with the first online merchant as last entry.
+    `city` and coordinates are missing (-1, NaN) online. `cumulative_popularity` has one entry more than there are
+    merchants. `city_start` gives, per city, the first merchant of it, with the first online merchant as last entry.
     """
 
     category: Integers
@@ -109,7 +112,7 @@ class Merchants:
         )
 
     def worth_stealing(self, generator: np.random.Generator, count: int, *, city: int = NONE) -> Integers:
-        """`count` merchants a fraudster would choose for what can be resold: in a city, or online where none is given."""
+        """`count` merchants a fraudster would choose for what can be resold: in a city, or online if none is given."""
         first, last = (
             (self.first_online, self.count) if city == NONE else (self.city_start[city], self.city_start[city + 1])
         )
@@ -152,7 +155,7 @@ def build_merchants(options: SimulationOptions) -> Merchants:
         latitude=np.where(online, np.nan, latitude),
         longitude=np.where(online, np.nan, longitude),
         mean_euro=CATEGORY_MEAN_EURO[category] * np.exp(generator.normal(0.0, 0.35, count)),
-        fixed_price=generator.random(count) < np.where(np.isin(category, [DIGITAL_GAMES, DIGITAL_MEDIA, 9, 17]), 0.6, 0.03),
+        fixed_price=generator.random(count) < np.where(np.isin(category, ONE_PRICE), 0.6, 0.03),
         charges_euro=online & (generator.random(count) < CHARGES_EURO_SHARE),
         cumulative_popularity=np.concatenate([[0.0], np.cumsum(popularity)]),
         city_start=np.searchsorted(np.where(online, len(CITIES), city), np.arange(len(CITIES) + 1)).astype(np.int64),

@@ -70,14 +70,16 @@ MISSING_SHARES = {
 _SALT_MISSING = 1_000
 _SALT_TRANSACTION, _SALT_DEVICE, _SALT_ACCOUNT = 2_000, 3_000, 4_000
 
-# Issuer prefixes of the simulated cards. The last digit of every number is one that the Luhn check refuses, so that none can be
-# the number of a card.
-CARD_PREFIXES = np.array([400012, 400044, 410078, 422290, 435561, 451103, 510510, 520473, 535318, 545250], dtype=np.int64)
+# Issuer prefixes of the simulated cards. The last digit of every number is one that the Luhn check refuses, so that
+# none can be the number of a card.
+CARD_PREFIXES = np.array(
+    [400012, 400044, 410078, 422290, 435561, 451103, 510510, 520473, 535318, 545250], dtype=np.int64
+)
 CARD_SERIAL_DIGITS = 9
 
 
 class NativeTables:
-    """Turns days of a simulation into tables of `NATIVE_SCHEMA`; the texts of customers, cards and merchants are made once."""
+    """Turns days of a simulation into tables of `NATIVE_SCHEMA`; the texts of customers and merchants are made once."""
 
     def __init__(self, simulation: Simulation) -> None:
         population = simulation.population

@@ -20,8 +20,8 @@ SCENARIOS = (
     "mule_cash_out",
 )
 
-# Shares of fraudulent transactions, not of cases: remote fraud leads, as in the card statistics of the ECB, where most of
-# the value lost is lost without the card being present.
+# Shares of fraudulent transactions, not of cases: remote fraud leads, as in the card statistics of the ECB, where most
+# of the value lost is lost without the card being present.
 DEFAULT_SCENARIO_SHARES: Mapping[str, float] = MappingProxyType(
     {
         "account_takeover": 0.16,
@@ -55,10 +55,10 @@ class SimulationOptions:
     """Everything that decides the bytes of a simulation. Raises `InvalidOptionError`.
 
     `transactions_per_customer_per_day` counts legitimate purchases and transfers, before sprees, retries and refunds.
-    `fraud_rate` is the share of fraud in all authorisations. `scenario_shares` are relative shares of the fraudulent transactions; a
-    scenario that is not named gets none. `travel_rate` is the share of days that a customer spends away.
-    `unreported_share` of frauds never get a label; `dispute_rate` of legitimate payments are disputed by their own customer.
-    `label_delay_factor` multiplies every label delay.
+    `fraud_rate` is the share of fraud in all authorisations. `scenario_shares` are relative shares of the fraudulent
+    transactions; a scenario that is not named gets none. `travel_rate` is the share of days that a customer is away.
+    `unreported_share` of frauds never get a label; `dispute_rate` of legitimate payments are disputed by their own
+    customer. `label_delay_factor` multiplies every label delay.
     """
 
     seed: int = 1
@@ -113,7 +113,8 @@ def _check_number(name: str, value: float, lowest: float, highest: float) -> Non
 def _check_shares(shares: Mapping[str, float]) -> None:
     for name, share in shares.items():
         if name not in SCENARIOS:
-            raise InvalidOptionError(f"scenario_shares: no scenario is called {name!r}; there are {', '.join(SCENARIOS)}")
+            known = ", ".join(SCENARIOS)
+            raise InvalidOptionError(f"scenario_shares: no scenario is called {name!r}; there are {known}")
         if not math.isfinite(share) or share < 0:
             raise InvalidOptionError(f"scenario_shares: the share of {name} must be zero or more, not {share!r}")
     if math.fsum(shares.values()) <= 0:

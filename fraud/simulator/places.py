@@ -11,10 +11,10 @@ Floats = npt.NDArray[np.float64]
 
 CURRENCIES = ("EUR", "USD", "GBP", "JPY", "CHF")
 CURRENCY_EXPONENTS = np.array([2, 2, 2, 0, 2])
-# Units of the currency for one euro; round numbers near those of early 2026. The product converts by its own rate table.
+# Units of the currency for one euro; round numbers near those of early 2026. The product converts by its own rates.
 UNITS_PER_EURO = np.array([1.0, 1.1, 0.86, 165.0, 0.94])
 
-# Country -> index in CURRENCIES. Ecuador and El Salvador use the US dollar, which gives more travel than four currencies.
+# Country -> index in CURRENCIES. Ecuador and El Salvador use the US dollar, which gives more places to travel to.
 COUNTRY_CURRENCIES = {
     "AT": 0, "BE": 0, "DE": 0, "ES": 0, "FI": 0, "FR": 0, "GR": 0, "IE": 0, "IT": 0, "NL": 0, "PT": 0,
     "US": 1, "EC": 1, "SV": 1, "GB": 2, "JP": 3, "CH": 4,
@@ -93,13 +93,13 @@ def distance_km(latitude: Floats, longitude: Floats, other_latitude: Floats, oth
     half_width = np.radians(other_longitude - longitude) / 2
     across = np.cos(np.radians(latitude)) * np.cos(np.radians(other_latitude))
     chord = np.sin(half_height) ** 2 + across * np.sin(half_width) ** 2
-    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(chord, 0.0, 1.0)))
+    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(chord, 0.0, 1.0))))
 
 
 def scatter(
     generator: np.random.Generator, latitude: Floats, longitude: Floats, spread_km: float
 ) -> tuple[Floats, Floats]:
-    """Points around the given ones, normal with `spread_km` in both directions, rounded to 1e-5 degrees (about a metre)."""
+    """Points around the given ones, normal with `spread_km` in both directions, rounded to 1e-5 degrees (a metre)."""
     north = generator.normal(0.0, spread_km / KM_PER_DEGREE, len(latitude))
     east = generator.normal(0.0, spread_km / KM_PER_DEGREE, len(longitude)) / np.cos(np.radians(latitude))
     return np.round(latitude + north, 5), np.round(longitude + east, 5)

@@ -9,7 +9,15 @@ import numpy as np
 from fraud.simulator.events import DAY_MS, HOUR_MS, NONE, Booleans, Component, Floats, Integers, generator_for
 from fraud.simulator.merchants import DIGITAL_MEDIA, Merchants, build_merchants
 from fraud.simulator.options import SimulationOptions
-from fraud.simulator.places import CITIES, CITY_DISTANCE_KM, CITY_LATITUDE, CITY_LONGITUDE, HOME_WEIGHTS, VISIT_WEIGHTS, scatter
+from fraud.simulator.places import (
+    CITIES,
+    CITY_DISTANCE_KM,
+    CITY_LATITUDE,
+    CITY_LONGITUDE,
+    HOME_WEIGHTS,
+    VISIT_WEIGHTS,
+    scatter,
+)
 
 USUAL_SHOPS = 9
 USUAL_ONLINE = 4
@@ -26,7 +34,7 @@ CARD_LIFE_DAYS = 1_000.0  # expiry every four years, and losses before that
 SECOND_CARD_SHARE = 0.4
 FAMILY_AWAY_SHARE = 0.03  # the second card is with a child who studies in another city: a legitimate impossible journey
 JOINS_DURING_SHARE = 0.05  # new customers, so that having no history is no sign of fraud
-# Landlords, clubs and shops paid by transfer: one such account for so many customers, so that many payers are no sign either.
+# Customers for each landlord, club or shop that is paid by transfer, so that having many payers is no sign either.
 CUSTOMERS_PER_COLLECTING_ACCOUNT = 40
 TRIP_MEAN_DAYS = 4.0
 DRIVING_KM_PER_HOUR = 80.0
@@ -51,9 +59,9 @@ class Trips:
 class Population:
     """Everybody and everything that transactions happen between. Arrays have one row per customer.
 
-    `activity` multiplies the number of transactions and has mean 1; `spending` multiplies amounts; `night_shift_hours` moves
-    the customer's day. `usual_shops` and `usual_online` are merchants, the first the most visited. `second_city` is where
-    the second card lives, -1 for with its owner. `*_day` count from the simulation's start, beyond its end for never.
+    `activity` multiplies the number of transactions and has mean 1; `spending` multiplies amounts; `night_shift_hours`
+    moves the customer's day. `usual_shops` and `usual_online` are merchants, the first the most visited. `second_city` is
+    where the second card lives, -1 for with its owner. Days count from the start, beyond the end for never.
     """
 
     start_ms: int
@@ -143,7 +151,7 @@ def build_population(options: SimulationOptions, start_ms: int) -> Population:
 
 
 def _contacts(generator: np.random.Generator, count: int, collecting_accounts: int) -> Integers:
-    """Accounts that each customer transfers to: mostly other customers (their index), some collecting (from `count` on)."""
+    """Accounts that each customer transfers to: mostly other customers (their index), some collecting (after them)."""
     people = generator.integers(0, count, (count, CONTACTS))
     collecting = count + (collecting_accounts * generator.random((count, CONTACTS)) ** 2).astype(np.int64)
     return np.where(generator.random((count, CONTACTS)) < 0.25, collecting, people).astype(np.int64)
@@ -152,7 +160,7 @@ def _contacts(generator: np.random.Generator, count: int, collecting_accounts: i
 def _agreements(
     generator: np.random.Generator, merchants: Merchants, count: int, collecting_accounts: int, spending: Floats
 ) -> tuple[Integers, Integers, Floats, Integers]:
-    """Merchant, account, amount and day of the month of each customer's recurring payments; both -1 where there is none."""
+    """Merchant, account, amount and day of the month of each customer's recurring payments; both -1 for none."""
     media = np.flatnonzero(merchants.category == DIGITAL_MEDIA)
     merchant = np.full((count, AGREEMENTS), NONE, dtype=np.int64)
     merchant[:, :2] = np.where(generator.random((count, 2)) < 0.45, generator.choice(media, (count, 2)), NONE)
@@ -169,12 +177,12 @@ def _agreements(
 
 
 def _trips(options: SimulationOptions, home_city: Integers, start_ms: int) -> Trips:
-    """Journeys of each customer one after the other until the end: gaps and stays are exponential, far places are rarer."""
+    """Journeys of each customer one after the other; gaps and stays are exponential, far places are rarer."""
     generator = generator_for(options.seed, Component.TRAVEL)
     count = len(home_city)
     end_ms = start_ms + options.days * DAY_MS
     none = np.empty(0, dtype=np.int64)
-    found = [(none, none, none, none, none, none)]
+    found: list[tuple[Integers, ...]] = [(none,) * 6]
     if options.travel_rate > 0:
         mean_gap_days = TRIP_MEAN_DAYS * (1.0 - options.travel_rate) / options.travel_rate
         nearness = 1.0 / (300.0 + CITY_DISTANCE_KM)

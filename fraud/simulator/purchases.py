@@ -47,8 +47,10 @@ WHOLE_ENDINGS = 0.12
 LARGEST_AMOUNT_EURO = 9_500.0
 
 
-def usual_amounts(generator: np.random.Generator, population: Population, customer: Integers, merchant: Integers) -> Floats:
-    """What these customers would pay these merchants, in euros: log-normal around the merchant's mean and their own level."""
+def usual_amounts(
+    generator: np.random.Generator, population: Population, customer: Integers, merchant: Integers
+) -> Floats:
+    """What these customers would pay these merchants, in euros: log-normal around the merchant's mean."""
     merchants = population.merchants
     spread = CATEGORY_SPREAD[merchants.category[merchant]] * np.where(merchants.fixed_price[merchant], 0.0, 1.0)
     # Prices vary less than incomes: the rich buy better bread, not fifty loaves.
@@ -58,14 +60,16 @@ def usual_amounts(generator: np.random.Generator, population: Population, custom
 
 
 def complete_purchases(generator: np.random.Generator, population: Population, events: Events) -> None:
-    """Fill channel, terminal, place, country and currency of events that have a merchant, and the amount in its currency."""
+    """Fill channel, terminal, place and currency of events that have a merchant, and the amount in that currency."""
     merchants = population.merchants
     merchant = events["merchant"].astype(np.int64)
     online = merchants.city[merchant] == NONE
     cash = merchants.category[merchant] == CASH_MACHINE
     events["channel"] = np.where(online, ONLINE, np.where(cash, ATM, POS))
     events["entry_mode"] = np.where(online & (events["entry_mode"] == NONE), ECOMMERCE, events["entry_mode"])
-    events["terminal"] = merchant * merchants.terminals_each + generator.integers(0, merchants.terminals_each, len(events))
+    events["terminal"] = merchant * merchants.terminals_each + generator.integers(
+        0, merchants.terminals_each, len(events)
+    )
     for name in ("city", "country", "latitude", "longitude"):
         events[name] = getattr(merchants, name)[merchant]
     currency = np.where(merchants.charges_euro[merchant], 0, COUNTRY_CURRENCY[events["country"]])
@@ -76,7 +80,9 @@ def complete_transfers(population: Population, events: Events, generator: np.ran
     """Fill channel, country and amount of transfers, which are made in euros from the customer's home country."""
     events["channel"] = TRANSFER
     events["country"] = CITY_COUNTRY[population.home_city[events["customer"]]]
-    price_in_currency(generator, events, np.zeros(len(events), dtype=np.int64), cash=np.zeros(len(events), dtype=np.bool_))
+    price_in_currency(
+        generator, events, np.zeros(len(events), dtype=np.int64), cash=np.zeros(len(events), dtype=np.bool_)
+    )
 
 
 def price_in_currency(generator: np.random.Generator, events: Events, currency: Integers, *, cash: Booleans) -> None:
@@ -101,7 +107,7 @@ def set_amounts(events: Events, amount: Floats, currency: Integers) -> None:
 
 
 def own_cards(population: Population, customer: Integers, day: int, *, second: Booleans) -> Integers:
-    """The card that each customer pays with that day: the main one, after its replacement the new one, or the second."""
+    """The card that each customer pays with that day: the main one, once replaced the new one, or the second."""
     main = np.where(day >= population.new_card_day[customer], REISSUED_CARD, MAIN_CARD)
     return np.asarray(customer * CARDS_EACH + np.where(second, CARDS_EACH - 1, main))
 
@@ -117,7 +123,7 @@ def own_devices(generator: np.random.Generator, population: Population, customer
 def own_addresses(
     generator: np.random.Generator, population: Population, customer: Integers, away_city: Integers
 ) -> Integers:
-    """IPv4 numbers: home, the mobile network, a hotel's in the city where the customer is away, or a private network's."""
+    """IPv4 numbers: home, the mobile network, a hotel's where the customer stays, or a private network's."""
     count = len(customer)
     kind = generator.random(count)
     mobile = MOBILE_NETWORK + generator.integers(0, MOBILE_ADDRESSES, count)
@@ -142,7 +148,7 @@ def fill_devices(
 
 
 def present_entry_modes(generator: np.random.Generator, population: Population, events: Events) -> None:
-    """How a card that is present is read: contactless for small amounts by habit, chip else, rarely the magnetic stripe."""
+    """How a card that is present is read: contactless for small amounts by habit, chip else, rarely the stripe."""
     shop = np.isin(events["channel"], [POS, ATM])
     draw = generator.random(len(events))
     limit = np.where(generator.random(len(events)) < 0.6, 50.0, 1_000.0)  # a phone has no limit without a PIN

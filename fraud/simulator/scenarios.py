@@ -27,7 +27,7 @@ from fraud.simulator.events import (
     blank_events,
 )
 from fraud.simulator.places import CITIES, CITY_LATITUDE, CITY_LONGITUDE, VISIT_WEIGHTS, distance_km
-from fraud.simulator.population import CARDS_EACH, DEVICES_EACH, Population
+from fraud.simulator.population import DEVICES_EACH, Population
 from fraud.simulator.purchases import (
     HOSTING_ADDRESSES,
     HOSTING_NETWORK,
@@ -38,7 +38,6 @@ from fraud.simulator.purchases import (
     complete_transfers,
     own_cards,
     own_devices,
-    price_in_currency,
     set_amounts,
     usual_amounts,
 )
@@ -111,7 +110,7 @@ class Scene:
         return MOBILE_NETWORK + self.generator.integers(0, MOBILE_ADDRESSES, count)
 
     def purchases(self, customer: Integers, merchant: Integers) -> Events:
-        """Payments of these customers' main cards at these merchants, at the usual amounts, unpriced and without a time."""
+        """Payments of these customers' main cards at these merchants, at the usual amounts, without a time."""
         events = blank_events(len(customer))
         events["customer"] = customer
         events["merchant"] = merchant
@@ -158,7 +157,7 @@ def account_takeover(scene: Scene) -> Events:
 
 
 def card_testing(scene: Scene) -> Events:
-    """Is the card alive? Many small payments at one or two shops of digital goods, some declined; then the large ones."""
+    """Is the card alive? Many small payments at one or two shops of digital goods, some declined; then large ones."""
     size, generator, population = scene.case.size, scene.generator, scene.population
     large = 1 if size < 8 else int(generator.integers(1, 4))
     small = size - large
@@ -207,7 +206,7 @@ def impossible_travel(scene: Scene) -> Events:
 
 
 def compromised_terminal(scene: Scene) -> Events:
-    """Today's part of a skimming: cards that were at the terminal are charged again there, or copied and used elsewhere."""
+    """A day's part of a skimming: cards that were at the terminal are charged there again, or used elsewhere."""
     generator, population, terminal = scene.generator, scene.population, scene.case.terminal
     visits = _present(scene.legitimate)
     visits = visits[visits["terminal"] == terminal]
@@ -316,7 +315,8 @@ def mule_cash_out(scene: Scene) -> Events:
     deceived["timestamp_ms"] = times[:incoming]
     out = _cash_out(scene, int(mule), deceived["amount_euro"][from_receipt])
     out["timestamp_ms"] = times[incoming:]
-    return np.concatenate([deceived, out])
+    events: Events = np.concatenate([deceived, out])
+    return events
 
 
 def _cash_out(scene: Scene, mule: int, received_euro: Floats) -> Events:
@@ -345,15 +345,12 @@ def _cash_out(scene: Scene, mule: int, received_euro: Floats) -> Events:
 
 def _present(events: Events) -> Events:
     """Approved purchases at a terminal with the card present."""
-    return events[
-        (events["event_type"] == AUTHORISATION)
-        & (events["auth_result"] == APPROVED)
-        & np.isin(events["entry_mode"], [CHIP, CONTACTLESS, MAGSTRIPE])
-        & (events["card"] != NONE)
-    ]
+    approved = (events["event_type"] == AUTHORISATION) & (events["auth_result"] == APPROVED)
+    present: Events = events[approved & np.isin(events["entry_mode"], [CHIP, CONTACTLESS, MAGSTRIPE])]
+    return present
 
 
-# A scenario's name in `options.SCENARIOS` -> what plays a case of it. Adding a scenario is an entry here, in that tuple, and
+# A scenario's name in `options.SCENARIOS` -> what plays a case of it. A new scenario is an entry here, in that tuple and
 # in `campaigns.CASE_SIZES`.
 SCENARIO_FUNCTIONS: dict[str, Callable[[Scene], Events]] = {
     "account_takeover": account_takeover,
@@ -368,7 +365,7 @@ SCENARIO_FUNCTIONS: dict[str, Callable[[Scene], Events]] = {
 
 
 def play_case(scene: Scene) -> tuple[Events, FraudCase | None]:
-    """The transactions that a case makes from its day on, and the case to go on with the next day, None when it is over."""
+    """The transactions that a case makes from its day on, and the case to go on with the next day, None when over."""
     case = scene.case
     if case.scenario == "compromised_terminal" and case.terminal == NONE:
         scene = replace(scene, case=_taken_terminal(scene))

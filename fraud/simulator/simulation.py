@@ -9,15 +9,17 @@ from datetime import UTC, datetime, time
 import numpy as np
 
 from fraud.simulator.campaigns import FraudCase, plan_cases
-from fraud.simulator.events import DAY_MS, Component, Events, assign_keys, blank_events, generator_for
+from fraud.simulator.events import DAY_MS, Component, Events, assign_keys, blank_events, generator_for, uniform_by_key
 from fraud.simulator.labels import Labels, label_events
-from fraud.simulator.legitimate import DECLINED_SHARE, RETRY_SHARE, SPREE_RATE, day_factor
+from fraud.simulator.legitimate import DECLINED_SHARE, RETRY_SHARE, SPREE_RATE, day_factor, legitimate_day
 from fraud.simulator.options import SCENARIOS, SimulationOptions
 from fraud.simulator.population import Population, build_population
 from fraud.simulator.scenarios import Scene, play_case
 
 # Payments of one spree on average (see `legitimate._sprees`).
 SPREE_MEAN_SIZE = 8.0
+WHOLE_SECOND_SHARE = 0.6  # of terminals
+_SALT_CLOCK = 5_000
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,6 @@ class Simulation:
 
     def days(self) -> Iterator[DayOfTransactions]:
         """Every day in turn. Memory holds one day, and the refunds and frauds that wait for theirs."""
-        from fraud.simulator.legitimate import legitimate_day
-
         cases = plan_cases(self.options, expected_authorisations(self.options, self.population))
         waiting = blank_events(0)
         for day in range(self.options.days):
@@ -49,7 +49,9 @@ class Simulation:
             cases = [case for case in cases if case.day > day]
             frauds, continued = self._frauds(day, started, legitimate)
             cases += continued
-            happened = np.concatenate([waiting, legitimate, frauds])
+            made = np.concatenate([legitimate, frauds])
+            cut_clocks(made)
+            happened = np.concatenate([waiting, made])
             due = happened["timestamp_ms"] < self.population.start_ms + (day + 1) * DAY_MS
             waiting = happened[~due]
             events = happened[due]
@@ -71,6 +73,12 @@ class Simulation:
         frauds = np.concatenate(played)
         assign_keys(frauds, Component.FRAUD, day)
         return frauds, continued
+
+
+def cut_clocks(events: Events) -> None:
+    """Cut the milliseconds off where a terminal's clock has none, so that equal times happen as in real files."""
+    whole_seconds = uniform_by_key(events["terminal"].astype(np.uint64), _SALT_CLOCK) < WHOLE_SECOND_SHARE
+    events["timestamp_ms"] -= np.where(whole_seconds, events["timestamp_ms"] % 1_000, 0)
 
 
 def expected_authorisations(options: SimulationOptions, population: Population) -> float:

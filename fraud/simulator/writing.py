@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 
 from fraud.simulator.events import AUTHORISATION
@@ -71,9 +70,11 @@ def write_simulation(
     file_format: str = "native",
     progress: Callable[[int], None] | None = None,
 ) -> SimulationSummary:
-    """Write a simulation to `path` in a format of `formats.FORMATS`; the ending says which kind of file: .csv, .jsonl or
-    .parquet, the first two also with .gz or .zst. `progress` is called with the rows of each day. The file appears
-    under its name when it is complete. Raises `InvalidOptionError` for an ending or format that there is not, OSError as it comes.
+    """Write a simulation to `path` in a format of `formats.FORMATS`.
+
+    The ending says which kind of file: .csv, .jsonl or .parquet, the first two also with .gz or .zst. `progress` is called
+    with the number of rows after each day. The file appears under its name when it is complete. Raises
+    `InvalidOptionError` for an unknown ending or format, OSError as it comes.
     """
     if file_format not in FORMATS:
         raise InvalidOptionError(f"format: no format is called {file_format!r}; there are {', '.join(FORMATS)}")
@@ -101,7 +102,8 @@ def file_kind(path: Path) -> tuple[str, str | None]:
     suffix = Path(path.stem).suffix if compression else path.suffix
     if suffix not in _SINKS or (compression and suffix == ".parquet"):
         raise InvalidOptionError(
-            f"out: {path.name!r} must end in .csv, .jsonl (both also with .gz or .zst) or .parquet, to say the kind of file"
+            f"out: the ending says the kind of file, so {path.name!r} must end in .csv, .jsonl or .parquet; "
+            "the first two may have .gz or .zst after it"
         )
     return suffix, compression
 
@@ -152,7 +154,7 @@ class _ParquetSink:
 
 
 class _TextSink:
-    """CSV or JSON lines, compressed or not. Arrow's gzip stream writes no time and no name, so equal content is equal bytes."""
+    """CSV or JSON lines. Arrow's gzip stream writes no time and no name, so equal content is equal bytes."""
 
     def __init__(self, path: Path, compression: str | None) -> None:
         self._path, self._compression = path, compression
@@ -170,8 +172,9 @@ class _TextSink:
 
 class _CsvSink(_TextSink):
     def write(self, table: pa.Table) -> None:
-        options = pyarrow.csv.WriteOptions(include_header=self._first, quoting_style="needed", quoting_header="needed")
-        pyarrow.csv.write_csv(table, self._stream, options)
+        if self._first:
+            self._stream.write((",".join(table.column_names) + "\n").encode())
+        self._stream.write(csv_lines(table))
         self._first = False
 
 
@@ -184,7 +187,7 @@ _SINKS: dict[str, Callable[[Path, str | None], Any]] = {".csv": _CsvSink, ".json
 
 
 def json_lines(table: pa.Table) -> bytes:
-    """One object per row, without the fields that are missing. The texts need no escapes: the simulator makes none that do."""
+    """One object per row, without the fields that are missing. No text of the simulator needs an escape."""
     parts = []
     for position, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
         start = "{" if position == 0 else ","
@@ -192,6 +195,21 @@ def json_lines(table: pa.Table) -> bytes:
         text = column.combine_chunks().cast(pa.string())
         fragment = pc.binary_join_element_wise(f'{start}"{name}":{quote}', text, quote, "")
         parts.append(pc.fill_null(fragment, start if position == 0 else ""))
-    rows = pc.binary_join_element_wise(*parts, "}\n", "")
-    rows = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
-    return pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), rows), "")[0].as_py().encode()
+    return _joined(pc.binary_join_element_wise(*parts, "}\n", ""))
+
+
+def csv_lines(table: pa.Table) -> bytes:
+    """One line per row, empty where a value is missing, in quotes only what holds a comma."""
+    parts = []
+    for column in table.columns:
+        text = column.combine_chunks().cast(pa.string())
+        if pa.types.is_string(column.type):
+            text = pc.if_else(pc.match_substring(text, ","), pc.binary_join_element_wise('"', text, '"', ""), text)
+        parts.append(pc.fill_null(text, ""))
+    return _joined(pc.binary_join_element_wise(pc.binary_join_element_wise(*parts, ","), "\n", ""))
+
+
+def _joined(rows: pa.Array) -> bytes:
+    """All the rows one after the other."""
+    together = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), rows), "")
+    return bytes(together.cast(pa.binary())[0].as_buffer())
