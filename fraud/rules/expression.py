@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -55,6 +54,8 @@ _UNWANTED_HINTS = {
     ast.Tuple: "a list is written in square brackets",
     ast.List: "a list stands behind `in` or `not in`",
 }
+# As many as fit a line of a terminal.
+_SHOWN_NAMES = 6
 _NO_VALUE = frozenset({"none", "null", "nan", "nil", "na", "missing"})
 
 
@@ -150,13 +151,14 @@ class _Checker:
         if isinstance(node, ast.BoolOp | ast.UnaryOp | ast.BinOp) and type(node.op) in OPERATORS:
             return self._applied(OPERATORS[type(node.op)], node, _parts(node), depth)
         what = _UNWANTED.get(type(node), "this")
-        self.fault(node, f"{what} is not allowed in a condition", _UNWANTED_HINTS.get(type(node), ""))
+        hint = _UNWANTED_HINTS.get(type(node), "the operators and functions are listed in docs/policies.md")
+        self.fault(node, f"{what} is not allowed in a condition", hint)
         return None
 
     def _named(self, node: ast.Name | ast.Attribute) -> Value | Truth | None:
         name = ast.unparse(node) if _is_dotted(node) else ""
         if not name:
-            self.fault(node, "a dot is only allowed in names such as profile.mean_amount")
+            self.fault(node, "a dot is only allowed in names", "for example: profile.mean_amount")
         elif name in self._names:
             self.reads.add(name)
             return column(name, self._names[name])
@@ -174,7 +176,16 @@ class _Checker:
             return f"`{name}` is a function", f"write {FUNCTIONS[name].form}"
         if name.lower() in _NO_VALUE:
             return f"`{name}` is not a value", "to test for a missing value write: x is missing"
-        return f"unknown name `{name}`", suggestion(name, self._names)
+        return f"unknown name `{name}`", suggestion(name, self._names) or self._names_hint(name)
+
+    def _names_hint(self, name: str) -> str:
+        group = name.partition(".")[0] + "."
+        members = sorted(known for known in self._names if known.startswith(group))
+        if members:
+            return f"the names of this kind are {', '.join(members[:_SHOWN_NAMES])}"
+        if group == "attributes.":
+            return "attributes are declared by the column mapping, with their type"
+        return f'if it is a text, write it in quotes: "{name}"'
 
     def _constant(self, node: ast.Constant) -> Value | Truth | None:
         if isinstance(node.value, bool | int | float | str):
@@ -322,10 +333,8 @@ def _fits(operator: Operator, types: tuple[str, ...]) -> bool:
 
 def _type_fault(operator: Operator, given: tuple[str, ...]) -> tuple[str, str]:
     """Why no overload takes the `given` types, and what to do."""
-    accepted = " or ".join(
-        _listed(overload.takes) + (" ..." if overload.repeats else "") for overload in operator.overloads
-    )
-    reason = f"`{operator.form}` takes {accepted}, not {_listed(given) if given else 'nothing'}"
+    accepted = " or ".join(_listed(overload.takes, repeats=overload.repeats) for overload in operator.overloads)
+    reason = f"`{operator.form}` takes {accepted}, not {_listed(given)}"
     if operator.syntax is ast.Call:
         return reason, f"for example: {operator.example}"
     if set(given) == {NUMBER, TEXT}:
@@ -339,5 +348,5 @@ def _type_fault(operator: Operator, given: tuple[str, ...]) -> tuple[str, str]:
     return reason, f"for example: {operator.example}"
 
 
-def _listed(types: tuple[str, ...]) -> str:
-    return functools.reduce(lambda text, name: f"{text} and {name}", types)
+def _listed(types: tuple[str, ...], *, repeats: bool = False) -> str:
+    return f"({', '.join(types)}{', ...' if repeats else ''})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ _REFUSED_SYMBOLS = {
     "#": "put the comment on a line of its own above the rule",
     "{": "a list is written in square brackets: [1, 2]",
 }
+_REFUSED_HINT = "the operators and functions are listed in docs/policies.md"
 _LOOK_ALIKES = {
     "\u201c": 'write text in straight quotes: "EUR"',
     "\u201d": 'write text in straight quotes: "EUR"',
@@ -48,7 +50,7 @@ _LOOK_ALIKES = {
 }
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
-    |(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![A-Za-z0-9_.]))
+    |(?P<number>(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![A-Za-z0-9_.]))
     |(?P<number_like>[0-9][A-Za-z0-9_.]*)
     |(?P<text>"[^"\r\n]*"|'[^'\r\n]*')
     |(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)
@@ -118,6 +120,7 @@ def tokenise(text: str) -> list[Token]:
         faults.append(Fault(0, 1, "the condition is empty", "write for example: amount > 100"))
     if len(tokens) > MAXIMUM_TOKENS:
         faults.append(Fault(0, 1, f"the condition has more than {MAXIMUM_TOKENS} words", "split it into several rules"))
+    faults = faults or list(_order_faults(tokens))
     if faults:
         raise ConditionError(faults[:_MAXIMUM_FAULTS])
     return tokens
@@ -165,10 +168,20 @@ def _token_fault(kind: str, written: str, start: int, previous: Token | None) ->
         return Fault(start, end, f"the number is larger than {MAXIMUM_NUMBER:.0e}", "check the unit")
     if kind == "text":
         return _text_fault(written, start, previous)
-    if kind == "name" and written not in KEYWORDS and written.lower() in KEYWORDS:
-        return Fault(start, end, f"`{written}` is not known", f"write {written.lower()} in small letters")
+    if kind == "name" and written not in KEYWORDS:
+        return _name_fault(written, start)
     if kind == "symbol" and written not in _SYMBOLS:
         return _symbol_fault(written, start)
+    return None
+
+
+def _name_fault(written: str, start: int) -> Fault | None:
+    end = start + len(written)
+    if written.lower() in KEYWORDS:
+        return Fault(start, end, f"`{written}` is not known", f"write {written.lower()} in small letters")
+    if keyword.iskeyword(written) and written not in {"True", "False", "None"}:
+        hint = "write two rules, or use and / or" if written in {"if", "else"} else _REFUSED_HINT
+        return Fault(start, end, f"`{written}` is not allowed in a condition", hint)
     return None
 
 
@@ -183,7 +196,8 @@ def _text_fault(written: str, start: int, previous: Token | None) -> Fault | Non
     if "\\" in written:
         return Fault(start, end, "a text cannot contain a backslash", "use the other kind of quotes to write a quote")
     if len(written) - 2 > MAXIMUM_TEXT_CHARACTERS:
-        return Fault(start, end, f"the text is longer than {MAXIMUM_TEXT_CHARACTERS} characters")
+        hint = "test for its beginning with starts_with"
+        return Fault(start, end, f"the text is longer than {MAXIMUM_TEXT_CHARACTERS} characters", hint)
     return None
 
 
@@ -192,7 +206,7 @@ def _symbol_fault(written: str, start: int) -> Fault:
     if written in {'"', "'"}:
         return Fault(start, end, "the text that starts here has no closing quote", "close it on the same line")
     if written.isascii() and written.isprintable():
-        hint = _REFUSED_SYMBOLS.get(written, "")
+        hint = _REFUSED_SYMBOLS.get(written, _REFUSED_HINT)
         return Fault(start, end, f"`{written}` is not allowed in a condition", hint)
     name = unicodedata.name(written, "a control character")
     hint = _LOOK_ALIKES.get(
@@ -215,7 +229,43 @@ def _nesting_faults(tokens: list[Token]) -> Iterator[Fault]:
                 )
                 return
         elif token.written in _OPENING and (not opened or opened.pop().written != _OPENING[token.written]):
-            yield Fault(token.start, token.end, f"`{token.written}` closes a bracket that is not open")
+            yield Fault(token.start, token.end, f"`{token.written}` closes a bracket that is not open", "remove it")
             return
     for token in opened:
-        yield Fault(token.start, token.end, f"`{token.written}` is not closed")
+        yield Fault(token.start, token.end, f"`{token.written}` is not closed", "add the closing bracket")
+
+
+def _order_faults(tokens: list[Token]) -> Iterator[Fault]:
+    """The first place where a value stands instead of an operator, or the other way round."""
+    wants_value, wants_in = True, False
+    previous: Token | None = None
+    for token in tokens:
+        is_value = token.kind != "symbol" and token.written not in KEYWORDS
+        before = previous.written if previous else ""
+        reason = hint = ""
+        if wants_in:
+            reason, hint = (
+                ("", "") if token.written == "in" else ("`not` stands between two values", "write not in, or !=")
+            )
+            wants_value, wants_in = True, False
+        elif wants_value:
+            is_prefix = token.written in {"-", "(", "[", "not"}
+            if not (is_value or is_prefix or (before, token.written) in {("(", ")"), ("[", "]")}):
+                reason, hint = f"a value is missing before `{token.written}`", "write what to compare"
+            wants_value = is_prefix
+        else:
+            is_call = token.written == "(" and previous is not None and previous.kind == "name"
+            if is_value or (token.written in {"(", "["} and not is_call):
+                reason, hint = (
+                    f"an operator is missing before `{token.written}`",
+                    "join the two by and, or, == or the like",
+                )
+            wants_value = token.written not in {")", "]"}
+            # `not in` is one operator, of which `not` comes where an operator is wanted; alone it cannot stand there.
+            wants_in = token.written == "not"
+        if reason:
+            yield Fault(token.start, token.end, reason, hint)
+            return
+        previous = token
+    if wants_value:
+        yield Fault(tokens[-1].start, tokens[-1].end, f"a value is missing after `{tokens[-1].written}`", "complete it")
