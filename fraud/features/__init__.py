@@ -1,1 +1,17 @@
 """The table of features, and the state they are read from."""
+
+from fraud.features import handbook
+from fraud.features.table import FeatureSet
+
+_SETS = {"handbook": handbook.FEATURES}
+FEATURE_SETS = tuple(sorted(_SETS))
+
+
+def feature_set(name: str) -> FeatureSet:
+    """The named feature set. Raises `ValueError` listing the names there are."""
+    if name not in _SETS:
+        raise ValueError(f"there is no feature set {name!r}; there are: {', '.join(FEATURE_SETS)}")
+    return FeatureSet(name, _SETS[name])
+
+
+__all__ = ["FEATURE_SETS", "FeatureSet", "feature_set"]

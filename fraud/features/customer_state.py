@@ -1,0 +1,220 @@
+"""What is remembered about one customer: exact sliding windows, a bounded profile, and the identities seen lately.
+
+State absorbs transactions only, never scores, actions or labels, so features do not depend on policy. All sums are
+integers: a state rebuilt from history equals the running one to the bit.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from sys import intern
+
+from fraud.features.plan import StatePlan
+from fraud.features.profile import CustomerProfile
+from fraud.transaction import Transaction
+
+DAY_MS = 86_400_000
+
+UNKNOWN_PRESENCE, CARD_PRESENT, CARD_NOT_PRESENT = range(3)
+_PRESENT_ENTRY_MODES = frozenset(("chip", "contactless", "magstripe"))
+_PRESENT_CHANNELS = frozenset(("pos", "atm"))
+_REMOTE_CHANNELS = frozenset(("online", "app", "phone", "mail"))
+
+
+def card_presence(transaction: Transaction) -> int:
+    """Whether the card was at the terminal: by entry mode (ISO 8583 field 22), else by channel, else unknown."""
+    entry_mode = transaction.entry_mode
+    if entry_mode is not None:
+        return CARD_PRESENT if entry_mode in _PRESENT_ENTRY_MODES else CARD_NOT_PRESENT
+    if transaction.channel in _PRESENT_CHANNELS:
+        return CARD_PRESENT
+    return CARD_NOT_PRESENT if transaction.channel in _REMOTE_CHANNELS else UNKNOWN_PRESENCE
+
+
+class CustomerHistory:
+    """Authorisations of the longest window, sorted by timestamp, arrival order within a timestamp.
+
+    Columns are packed arrays: `timestamps_ms`, `cumulative_amounts` (base minor units; a window's sum is a difference of
+    two, hence exact and independent of its length) and those optional columns that the plan asks for, all aligned.
+    """
+
+    __slots__ = (
+        "amounts",
+        "base_amount",
+        "categories",
+        "countries",
+        "cumulative_amounts",
+        "declined",
+        "devices",
+        "merchants",
+        "presences",
+        "timestamps_ms",
+    )
+
+    def __init__(self, detailed: bool) -> None:
+        self.timestamps_ms = array("q")
+        self.cumulative_amounts = array("q")
+        # The cumulative amount before the first row still held.
+        self.base_amount = 0
+        self.amounts: array[int] | None = None
+        if detailed:
+            self.amounts = array("q")
+            self.merchants: list[str | None] = []
+            self.categories: list[str | None] = []
+            self.countries: list[str | None] = []
+            self.devices: list[str | None] = []
+            self.declined = bytearray()
+            self.presences = bytearray()
+
+    def amount_sum(self, start: int, end: int) -> int:
+        """Sum of amounts of rows `start` to `end` (exclusive), in base minor units."""
+        if start >= end:
+            return 0
+        cumulative = self.cumulative_amounts
+        return cumulative[end - 1] - (cumulative[start - 1] if start else self.base_amount)
+
+    def insert(self, transaction: Transaction, merchant: str | None, device: str | None, presence: int) -> None:
+        """Add a row in its place; `merchant` and `device` are the shared string objects of these identifiers."""
+        timestamps = self.timestamps_ms
+        timestamp_ms, amount = transaction.timestamp_ms, transaction.base_amount_minor
+        cumulative = self.cumulative_amounts
+        place = len(timestamps)
+        if place and timestamp_ms < timestamps[-1]:
+            place = bisect_right(timestamps, timestamp_ms)
+            for later in range(place, len(cumulative)):
+                cumulative[later] += amount
+        timestamps.insert(place, timestamp_ms)
+        before = cumulative[place - 1] if place else self.base_amount
+        cumulative.insert(place, before + amount)
+        if self.amounts is not None:
+            self.amounts.insert(place, amount)
+            self.merchants.insert(place, merchant)
+            category, country = transaction.merchant_category, transaction.country
+            self.categories.insert(place, None if category is None else intern(category))
+            self.countries.insert(place, None if country is None else intern(country))
+            self.devices.insert(place, device)
+            self.declined.insert(place, transaction.auth_result == "declined")
+            self.presences.insert(place, presence)
+
+    def remove(self, timestamp_ms: int, amount: int) -> None:
+        """Take one row of this time and amount out again (a reversed payment); nothing happens when it is not held."""
+        timestamps, cumulative = self.timestamps_ms, self.cumulative_amounts
+        for place in range(bisect_left(timestamps, timestamp_ms), bisect_right(timestamps, timestamp_ms)):
+            if self.amount_sum(place, place + 1) == amount:
+                for later in range(place, len(cumulative)):
+                    cumulative[later] -= amount
+                self._delete(place, place + 1)
+                return
+
+    def drop_before(self, timestamp_ms: int) -> None:
+        """Forget rows at or before `timestamp_ms`."""
+        expired = bisect_right(self.timestamps_ms, timestamp_ms)
+        if expired:
+            self.base_amount = self.cumulative_amounts[expired - 1]
+            self._delete(0, expired)
+
+    def _delete(self, start: int, end: int) -> None:
+        del self.timestamps_ms[start:end]
+        del self.cumulative_amounts[start:end]
+        if self.amounts is not None:
+            del self.amounts[start:end]
+            del self.merchants[start:end]
+            del self.categories[start:end]
+            del self.countries[start:end]
+            del self.devices[start:end]
+            del self.declined[start:end]
+            del self.presences[start:end]
+
+
+NEW, SAME_AGAIN, ID_REUSED = range(3)
+
+
+class RecentIdentities:
+    """The identities of a customer's transactions within the duplicate horizon, in order of arrival.
+
+    Fingerprints are process-local 64-bit hashes; they are compared here and never leave the process.
+    """
+
+    __slots__ = ("amounts", "arrivals_ms", "contents", "identifiers", "timestamps_ms")
+
+    def __init__(self) -> None:
+        self.identifiers = array("q")
+        self.contents = array("q")
+        self.arrivals_ms = array("q")
+        self.timestamps_ms = array("q")
+        self.amounts = array("q")
+
+    def check(self, identifier: int, content: int) -> int:
+        """`NEW`, `SAME_AGAIN`, or `ID_REUSED` for the same identifier with other content."""
+        if identifier not in self.identifiers:
+            return NEW
+        return SAME_AGAIN if self.contents[self.identifiers.index(identifier)] == content else ID_REUSED
+
+    def find(self, identifier: int) -> tuple[int, int] | None:
+        """Timestamp and base amount of a remembered transaction."""
+        if identifier not in self.identifiers:
+            return None
+        place = self.identifiers.index(identifier)
+        return self.timestamps_ms[place], self.amounts[place]
+
+    def remember(self, identifier: int, content: int, arrival_ms: int, transaction: Transaction) -> None:
+        """Add a transaction that arrived when the customer's newest event time was `arrival_ms`."""
+        self.identifiers.append(identifier)
+        self.contents.append(content)
+        self.arrivals_ms.append(arrival_ms)
+        self.timestamps_ms.append(transaction.timestamp_ms)
+        self.amounts.append(transaction.base_amount_minor)
+
+    def drop_before(self, arrival_ms: int) -> None:
+        """Forget what arrived before `arrival_ms`."""
+        expired = bisect_left(self.arrivals_ms, arrival_ms)
+        if expired:
+            for column in (self.identifiers, self.contents, self.arrivals_ms, self.timestamps_ms, self.amounts):
+                del column[:expired]
+
+
+class CustomerState:
+    """Everything that is remembered about one customer; `newest_ms` is the newest event time absorbed (0 for none)."""
+
+    __slots__ = ("history", "identities", "newest_ms", "profile")
+
+    def __init__(self, plan: StatePlan) -> None:
+        self.history = CustomerHistory(plan.detailed)
+        self.profile = CustomerProfile(plan.detailed)
+        self.identities = RecentIdentities()
+        self.newest_ms = 0
+
+    def is_forgotten(self, timestamp_ms: int, plan: StatePlan) -> bool:
+        """Whether the customer was silent so long before `timestamp_ms` that it counts as new."""
+        return self.newest_ms != 0 and timestamp_ms - self.newest_ms > plan.forget_after_ms
+
+    def is_late(self, timestamp_ms: int, plan: StatePlan) -> bool:
+        """Whether an event of this time comes too late to be absorbed."""
+        return timestamp_ms < self.newest_ms - plan.allowed_lateness_ms
+
+    def absorb(self, transaction: Transaction, merchant: str | None, device: str | None, plan: StatePlan) -> None:
+        """Add an authorisation to windows and profile; arguments as in `CustomerHistory.insert`."""
+        presence = card_presence(transaction)
+        self.history.insert(transaction, merchant, device, presence)
+        self.profile.absorb(transaction, merchant, device, presence == CARD_PRESENT)
+        self.newest_ms = max(self.newest_ms, transaction.timestamp_ms)
+        expired_ms = self.newest_ms - plan.customer_retention_ms
+        # In bulk: shifting every column for each expired row would cost more than holding a few rows longer.
+        timestamps = self.history.timestamps_ms
+        if timestamps[len(timestamps) >> 3] <= expired_ms:
+            self.history.drop_before(expired_ms)
+
+    def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> None:
+        """Remember the identity of any event, absorbed or not."""
+        arrival_ms = max(self.newest_ms, transaction.timestamp_ms)
+        identities = self.identities
+        if identities.arrivals_ms and identities.arrivals_ms[0] < arrival_ms - plan.duplicate_horizon_ms:
+            identities.drop_before(arrival_ms - plan.duplicate_horizon_ms)
+        identities.remember(identifier, content, arrival_ms, transaction)
+
+    def reverse(self, original_identifier: int) -> None:
+        """A reversal: the original payment leaves the windows; the profile keeps it as an attempt."""
+        original = self.identities.find(original_identifier)
+        if original is not None:
+            self.history.remove(*original)

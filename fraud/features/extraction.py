@@ -1,0 +1,96 @@
+"""From transactions, in order, to feature values: the one place where state is read and then changed."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+from fraud.features.customer_state import CustomerState
+from fraud.features.entity_state import EntityState
+from fraud.features.moment import Moment
+from fraud.features.plan import ENTITY_FIELDS, EntityPlan, StatePlan
+from fraud.features.table import FeatureSet, Value
+from fraud.transaction import Transaction
+
+CustomerStates = dict[str, CustomerState]
+EntityStates = dict[str, dict[str, EntityState]]
+
+
+class Extraction:
+    """Reads the values of one feature set off loaded states, and absorbs transactions into them.
+
+    `customers` and `entities` hold at least the states that the transactions name; states that do not exist yet are made
+    and added. Calls are made in the order of arrival, `values` before `absorb`.
+    """
+
+    def __init__(self, feature_set: FeatureSet, plan: StatePlan, base_exponent: int) -> None:
+        self.feature_set = feature_set
+        self.plan = plan
+        self._functions = feature_set.functions(plan)
+        self._moment = Moment(base_exponent)
+        self._kinds: list[tuple[EntityPlan, attrgetter[str | None]]] = [
+            (entity, attrgetter(ENTITY_FIELDS[entity.kind])) for entity in plan.entities
+        ]
+
+    def customer(self, user_id: str, timestamp_ms: int, customers: CustomerStates) -> CustomerState:
+        """The customer's state, a new one if there is none or it is forgotten by then."""
+        state = customers.get(user_id)
+        if state is None or state.is_forgotten(timestamp_ms, self.plan):
+            state = customers[user_id] = CustomerState(self.plan)
+        return state
+
+    def entities(self, transaction: Transaction, states: EntityStates) -> list[EntityState | None]:
+        """The states of the entities that `transaction` names, in the order of the plan; None where it names none."""
+        found: list[EntityState | None] = []
+        for entity_plan, identifier in self._kinds:
+            key = identifier(transaction)
+            if key is None:
+                found.append(None)
+                continue
+            of_kind = states[entity_plan.kind]
+            state = of_kind.get(key)
+            if state is None or state.is_forgotten(transaction.timestamp_ms, self.plan):
+                state = of_kind[key] = EntityState(key, entity_plan)
+            found.append(state)
+        return found
+
+    def moment(
+        self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]
+    ) -> Moment:
+        """The transaction against the state before it. The same object is returned each time."""
+        self._moment.fill(transaction, customer, entities, self.plan)
+        return self._moment
+
+    def values(self, moment: Moment) -> list[Value]:
+        """The feature values in the order of the set."""
+        return [function(moment) for function in self._functions]
+
+    def absorb(
+        self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]
+    ) -> None:
+        """Count an authorisation in its customer's and its entities' state."""
+        merchant = device = None
+        first_time = False
+        plan = self.plan
+        if plan.detailed:
+            merchant, device = transaction.merchant_id, transaction.device_id
+            first_time = merchant is not None and merchant not in customer.profile.merchants.first_days
+        timestamp_ms, amount = transaction.timestamp_ms, transaction.base_amount_minor
+        user_id, card_id = transaction.user_id, transaction.card_id
+        for state, entity_plan in zip(entities, plan.entities, strict=True):
+            if state is not None:
+                state.absorb(timestamp_ms, amount, user_id, card_id, first_time, entity_plan)
+                # The entity's own string object stands in every row that names it, instead of one copy a transaction.
+                if entity_plan.kind == "merchant":
+                    merchant = state.key
+                elif entity_plan.kind == "device":
+                    device = state.key
+        customer.absorb(transaction, merchant, device, plan)
+
+    def mark(self, transaction: Transaction, is_fraud: bool, states: EntityStates) -> None:
+        """Count, or no longer count, `transaction` as known fraud with each of its entities."""
+        for state, entity_plan in zip(self.entities(transaction, states), self.plan.entities, strict=True):
+            if state is not None:
+                if is_fraud:
+                    state.mark_fraud(transaction.timestamp_ms, entity_plan)
+                else:
+                    state.unmark_fraud(transaction.timestamp_ms)

@@ -1,0 +1,205 @@
+"""A customer's habits in bounded memory: running amounts, known things, usual places, active hours."""
+
+from __future__ import annotations
+
+from array import array
+from sys import intern
+
+from fraud.features.geography import place_of
+from fraud.transaction import Transaction
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+
+# What a customer's profile may remember, so that a scripted customer cannot fill the memory. A person uses some dozens of
+# merchants in a quarter; with fewer slots the weekly bakery would come back as new. Least recently used goes first.
+KNOWN_MERCHANTS = 64
+KNOWN_OTHERS = 16
+# Home, work, and where one shops and visits; a ninth place is compared with these.
+USUAL_PLACES = 8
+# Squares of amounts pass 64 bits (10^11 minor units squared), so their sum is kept in two limbs of 62 bits.
+_LIMB_BITS = 62
+_LIMB_MASK = (1 << _LIMB_BITS) - 1
+_COUNT, _SUM, _MAXIMUM, _SQUARES_HIGH, _SQUARES_LOW = range(5)
+_COLUMNS = 5
+
+
+class AmountStatistics:
+    """Count, sum, maximum and sum of squares of amounts per key, in base minor units, packed: 40 bytes a key."""
+
+    __slots__ = ("_numbers", "slots")
+
+    def __init__(self) -> None:
+        self.slots: dict[str, int] = {}
+        self._numbers = array("q")
+
+    def add(self, key: str, amount: int) -> None:
+        """Count `amount` under `key`; the key used least recently is forgotten when all slots are taken."""
+        numbers = self._numbers
+        slot = self.slots.pop(key, -1)
+        if slot < 0:
+            slot = len(self.slots)
+            if slot >= KNOWN_OTHERS:
+                oldest = next(iter(self.slots))
+                slot = self.slots.pop(oldest)
+                numbers[slot * _COLUMNS : (slot + 1) * _COLUMNS] = array("q", bytes(8 * _COLUMNS))
+            else:
+                numbers.extend((0,) * _COLUMNS)
+        self.slots[key] = slot
+        base = slot * _COLUMNS
+        numbers[base + _COUNT] += 1
+        numbers[base + _SUM] += amount
+        numbers[base + _MAXIMUM] = max(numbers[base + _MAXIMUM], amount)
+        squares = (numbers[base + _SQUARES_HIGH] << _LIMB_BITS) + numbers[base + _SQUARES_LOW] + amount * amount
+        numbers[base + _SQUARES_HIGH] = squares >> _LIMB_BITS
+        numbers[base + _SQUARES_LOW] = squares & _LIMB_MASK
+
+    def read(self, key: str) -> tuple[int, int, int, int] | None:
+        """Count, sum, maximum and sum of squares under `key`."""
+        slot = self.slots.get(key)
+        if slot is None:
+            return None
+        base = slot * _COLUMNS
+        count, total, maximum, high, low = self._numbers[base : base + _COLUMNS]
+        return count, total, maximum, (high << _LIMB_BITS) + low
+
+
+class KnownThings:
+    """Which merchants, devices, ... a customer has used, and on which day of its tenure first. Bounded, LRU."""
+
+    __slots__ = ("_capacity", "first_days")
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        # Day numbers are relative to the customer's first day: small integers, which Python shares.
+        self.first_days: dict[str, int] = {}
+
+    def touch(self, thing: str, day: int) -> bool:
+        """Remember `thing`; True when it is new."""
+        first_days = self.first_days
+        first_day = first_days.pop(thing, -1)
+        if first_day >= 0:
+            first_days[thing] = first_day
+            return False
+        if len(first_days) >= self._capacity:
+            del first_days[next(iter(first_days))]
+        first_days[thing] = day
+        return True
+
+
+class CustomerProfile:
+    """Running values since the customer was first seen. All of them exclude the transaction being decided.
+
+    The running amounts are always kept; the rest only when `detailed`.
+    """
+
+    __slots__ = (
+        "amount_maximum",
+        "amount_squares",
+        "amount_sum",
+        "cards",
+        "categories",
+        "category_amounts",
+        "counterparties",
+        "countries",
+        "country_counts",
+        "detailed",
+        "devices",
+        "first_seen_ms",
+        "home_country",
+        "hour_counts",
+        "ip_prefixes",
+        "last_new_device_ms",
+        "last_new_merchant_ms",
+        "last_present",
+        "merchants",
+        "places",
+        "transaction_count",
+    )
+
+    def __init__(self, detailed: bool) -> None:
+        self.transaction_count = 0
+        self.amount_sum = 0
+        self.amount_squares = 0
+        self.amount_maximum = 0
+        self.first_seen_ms = 0
+        self.detailed = detailed
+        if detailed:
+            self.merchants = KnownThings(KNOWN_MERCHANTS)
+            self.devices = KnownThings(KNOWN_OTHERS)
+            self.categories = KnownThings(KNOWN_OTHERS)
+            self.countries = KnownThings(KNOWN_OTHERS)
+            self.ip_prefixes = KnownThings(KNOWN_OTHERS)
+            self.cards = KnownThings(KNOWN_OTHERS)
+            self.counterparties = KnownThings(KNOWN_OTHERS)
+            self.category_amounts = AmountStatistics()
+            self.country_counts: dict[str, int] = {}
+            self.home_country: str | None = None
+            self.hour_counts = array("I", bytes(24 * 4))
+            # Rounded place -> how often, most useful ones kept.
+            self.places: dict[int, int] = {}
+            # Time, latitude and longitude of the newest card-present event that had a position.
+            self.last_present: tuple[int, float, float] | None = None
+            self.last_new_device_ms = 0
+            self.last_new_merchant_ms = 0
+
+    def day_of(self, timestamp_ms: int) -> int:
+        """Whole days since the customer was first seen; 0 for an event from before that."""
+        return max(0, (timestamp_ms - self.first_seen_ms) // DAY_MS)
+
+    def absorb(self, transaction: Transaction, merchant: str | None, device: str | None, present: bool) -> None:
+        """Add an authorisation; `merchant` and `device` are the shared string objects."""
+        amount = transaction.base_amount_minor
+        is_first = self.transaction_count == 0
+        if is_first:
+            # By arrival: the days on which things were first seen are counted from here and must not shift.
+            self.first_seen_ms = transaction.timestamp_ms
+        if self.detailed:
+            self._absorb_details(transaction, merchant, device, present)
+        self.transaction_count += 1
+        self.amount_sum += amount
+        self.amount_squares += amount * amount
+        self.amount_maximum = max(self.amount_maximum, amount)
+
+    def _absorb_details(
+        self, transaction: Transaction, merchant: str | None, device: str | None, present: bool
+    ) -> None:
+        timestamp_ms = transaction.timestamp_ms
+        day = self.day_of(timestamp_ms)
+        is_first = self.transaction_count == 0
+        self.hour_counts[timestamp_ms // HOUR_MS % 24] += 1
+        if merchant is not None and self.merchants.touch(merchant, day) and not is_first:
+            self.last_new_merchant_ms = timestamp_ms
+        if device is not None and self.devices.touch(device, day) and not is_first:
+            self.last_new_device_ms = timestamp_ms
+        if transaction.ip_prefix is not None:
+            self.ip_prefixes.touch(transaction.ip_prefix, day)
+        if transaction.card_id is not None:
+            self.cards.touch(transaction.card_id, day)
+        if transaction.counterparty_id is not None:
+            self.counterparties.touch(transaction.counterparty_id, day)
+        if transaction.merchant_category is not None:
+            category = intern(transaction.merchant_category)
+            self.categories.touch(category, day)
+            self.category_amounts.add(category, transaction.base_amount_minor)
+        if transaction.country is not None:
+            self._absorb_country(intern(transaction.country), day)
+        if transaction.latitude is not None and transaction.longitude is not None:
+            self._absorb_place(place_of(transaction.latitude, transaction.longitude))
+            if present and (self.last_present is None or timestamp_ms >= self.last_present[0]):
+                self.last_present = (timestamp_ms, transaction.latitude, transaction.longitude)
+
+    def _absorb_country(self, country: str, day: int) -> None:
+        self.countries.touch(country, day)
+        counts = self.country_counts
+        if country not in counts and len(counts) >= KNOWN_OTHERS:
+            del counts[min(counts, key=counts.__getitem__)]
+        counts[country] = counts.get(country, 0) + 1
+        if self.home_country is None or counts[country] > counts.get(self.home_country, 0):
+            self.home_country = country
+
+    def _absorb_place(self, place: int) -> None:
+        places = self.places
+        if place not in places and len(places) >= USUAL_PLACES:
+            del places[min(places, key=places.__getitem__)]
+        places[place] = places.get(place, 0) + 1

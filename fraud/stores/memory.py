@@ -1,0 +1,69 @@
+"""State in this process's memory: what replay, backtests and training run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fraud.features.customer_state import CustomerState
+from fraud.features.entity_state import EntityState
+from fraud.features.plan import ENTITY_KINDS, StatePlan
+from fraud.transaction import Label
+
+
+class MemoryCustomers:
+    """Customer states by `user_id`. Every customer is in memory, so loading is the dictionary itself."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, CustomerState] = {}
+
+    async def load(self, _user_ids: Iterable[str]) -> dict[str, CustomerState]:
+        """The states of (at least) these customers; new customers are added to it by the caller."""
+        return self._states
+
+    def forget(self, now_ms: int, plan: StatePlan) -> int:
+        """Free what is forgotten at `now_ms` anyway; returns how many. This changes memory, never a value."""
+        forgotten = [user_id for user_id, state in self._states.items() if state.is_forgotten(now_ms, plan)]
+        for user_id in forgotten:
+            del self._states[user_id]
+        return len(forgotten)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+
+class MemoryEntities:
+    """Entity states by kind and identifier."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, dict[str, EntityState]] = {kind: {} for kind in ENTITY_KINDS}
+
+    async def load(self, _keys: Iterable[tuple[str, str]]) -> dict[str, dict[str, EntityState]]:
+        """The states of (at least) these entities by kind; new ones are added to it by the caller."""
+        return self._states
+
+    def forget(self, now_ms: int, plan: StatePlan) -> int:
+        """Free what is forgotten at `now_ms` anyway; returns how many. This changes memory, never a value."""
+        count = 0
+        for states in self._states.values():
+            forgotten = [key for key, state in states.items() if state.is_forgotten(now_ms, plan)]
+            for key in forgotten:
+                del states[key]
+            count += len(forgotten)
+        return count
+
+    def __len__(self) -> int:
+        return sum(len(states) for states in self._states.values())
+
+
+class MemoryLabels:
+    """Every label of a transaction, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._labels: dict[tuple[str, str], list[Label]] = {}
+
+    async def append(self, label: Label) -> list[Label]:
+        """Keep a label (once per `label_id`) and return all of its transaction, this one included."""
+        labels = self._labels.setdefault((label.user_id, label.transaction_id), [])
+        if all(known.label_id != label.label_id for known in labels):
+            labels.append(label)
+        return labels
