@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from fraud.scoring.trees import BoolArray, FloatArray, Trees
 
-# Rows and leaves at a time: with 4 nodes an array of 8 x 4 x 512 float64 is 128 KB, which stays in cache. Memory is bounded
-# by some ten arrays of this size.
+# Rows and leaves at a time: with 4 nodes an array of 8 x 4 x 512 float64 is 128 KB, which stays in cache. Memory is
+# bounded by some ten arrays of this size.
 BLOCK_ROWS = 8
 BLOCK_LEAVES = 512
 
@@ -85,8 +85,8 @@ class TreeAttribution:
 class _Factors:
     """The integrand of a block's leaves at each node t: what does not depend on the row.
 
-    `fulfilled` z (1 - t) + t, `not_fulfilled` z (1 - t) and `share` (1 - z) / fulfilled are [m, nodes, leaves]; `weighted`,
-    the leaf's value times the node's weight, is [nodes, leaves].
+    `fulfilled` z (1 - t) + t, `not_fulfilled` z (1 - t) and `share` (1 - z) / fulfilled are [m, nodes, leaves];
+    `weighted`, the leaf's value times the node's weight, is [nodes, leaves].
     """
 
     remainder: FloatArray
@@ -128,7 +128,7 @@ def _block_contributions(block: _LeafBlock, factors: _Factors, rows: FloatArray)
     sums = np.bincount(
         (row_offsets + block.feature).ravel(), weights=contributions.ravel(), minlength=len(rows) * feature_count
     )
-    return sums.reshape(len(rows), feature_count)
+    return np.asarray(sums, dtype=np.float64).reshape(len(rows), feature_count)
 
 
 def _fulfilled(block: _LeafBlock, rows: FloatArray) -> BoolArray:
