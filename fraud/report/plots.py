@@ -18,9 +18,9 @@ from fraud.report.formats import count, percent, short_money, shortened
 
 Summary = dict[str, Any]
 
-# 360 points wide: at the width of a phone a point is a pixel, so that text of 10 points can be read there.
-_WIDTH_POINTS = 360
-_HEIGHT_POINTS = 225
+# 330 points wide: on a phone, within its margins, a point is a pixel, so that text of 10 points can be read there.
+_WIDTH_POINTS = 330
+_HEIGHT_POINTS = 218
 _POINTS_PER_INCH = 72
 _RULES_SHOWN = 12
 _RULE_NAME_LENGTH = 22
@@ -40,12 +40,16 @@ _VARIABLES = {
 _STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": GRID,
+    # The card behind the plot shows through, light or dark.
+    "axes.facecolor": "none",
     "axes.grid": True,
     "axes.labelcolor": MUTED,
     "axes.labelsize": 9.5,
     "axes.spines.right": False,
     "axes.spines.top": False,
+    "figure.facecolor": "none",
     "font.size": 10,
+    "savefig.facecolor": "none",
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "legend.fontsize": 9.5,
@@ -163,19 +167,7 @@ def _precision_recall(summary: Summary) -> Figure:
     recall = [point["recall"] for point in curve]
     precision = [point["precision"] for point in curve]
     axes.step([0, *recall], [precision[0], *precision], where="pre", color=LEGITIMATE, label="model")
-    for threshold in summary["thresholds"]:
-        if threshold["precision"] is not None and threshold["recall"] is not None:
-            position = (threshold["recall"], threshold["precision"])
-            axes.plot(*position, marker="o", markersize=4.5, color=LEGITIMATE)
-            axes.annotate(
-                threshold["action"],
-                position,
-                xytext=(-6, -4),
-                textcoords="offset points",
-                fontsize=8.5,
-                ha="right",
-                va="top",
-            )
+    _mark_thresholds(axes, summary["thresholds"])
     detection = summary["detection"]
     if detection["alert_precision"] is not None and detection["alert_recall"] is not None:
         position = (detection["alert_recall"], detection["alert_precision"])
@@ -188,6 +180,27 @@ def _precision_recall(summary: Summary) -> Figure:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
     _legend_above(axes, columns=2)
     return figure
+
+
+def _mark_thresholds(axes: Axes, thresholds: list[dict[str, Any]]) -> None:
+    """Mark the policy's thresholds on the curve; a name that would lie on the one before goes a line lower."""
+    drop, before = 0, (2.0, 2.0)
+    for threshold in sorted(thresholds, key=lambda entry: (-entry["score"], entry["action"])):
+        if threshold["precision"] is None or threshold["recall"] is None:
+            continue
+        position = (threshold["recall"], threshold["precision"])
+        near = abs(position[0] - before[0]) < 0.2 and abs(position[1] - before[1]) < 0.1
+        drop, before = (drop + 1 if near else 0), position
+        axes.plot(*position, marker="o", markersize=4.5, color=LEGITIMATE)
+        axes.annotate(
+            threshold["action"],
+            position,
+            xytext=(-6, -4 - 11 * drop),
+            textcoords="offset points",
+            fontsize=8.5,
+            ha="right",
+            va="top",
+        )
 
 
 def _date_axis(axes: Axes, days: list[dict[str, Any]]) -> list[int]:
@@ -371,6 +384,7 @@ class _Kind:
     name: str
     title: str
     reading: str
+    unlabelled_reading: str
     absence: Callable[[Summary], str]
     draw: Callable[[Summary], Figure]
 
@@ -380,6 +394,7 @@ _KINDS = (
         "score_distribution",
         "Scores",
         "Fraud should lie to the right of legitimate payments; dashed lines are the policy's thresholds.",
+        "What lies to the right of a dashed line is above that threshold of the policy.",
         _without_scores,
         _score_distribution,
     ),
@@ -388,6 +403,7 @@ _KINDS = (
         "Precision and recall",
         "Each point of the line is a threshold on the score: further right finds more fraud, further up wastes less "
         "work. A policy above the line gains from its rules.",
+        "",
         _without_curve,
         _precision_recall,
     ),
@@ -395,6 +411,7 @@ _KINDS = (
         "alerts_by_day",
         "Alerts and fraud by day",
         "The dashed line should lie close under the line of frauds; the blue above it is work on legitimate payments.",
+        "How much work the policy makes, day by day.",
         _without_decisions,
         _alerts_by_day,
     ),
@@ -402,6 +419,7 @@ _KINDS = (
         "money_by_action",
         "Money by action",
         "All amounts as attempted. Fraud in the row allow slipped through; legitimate money in the others was held up.",
+        "All amounts as attempted, by what was done with them.",
         _without_decisions,
         _money_by_action,
     ),
@@ -409,12 +427,15 @@ _KINDS = (
         "rule_hits",
         "Rules that hit most",
         "A long bar with little orange costs much work for little fraud; the percentage is the rule's precision.",
+        "How often each rule was true, alone or with others.",
         _without_hits,
         _rule_hits,
     ),
     _Kind(
         "score_drift",
         "Score drift",
+        "Lines that bend mean that the scores have changed. The index compares each day with the first week; above "
+        "0.25 (dashed) look for the cause before you trust the thresholds.",
         "Lines that bend mean that the scores have changed. The index compares each day with the first week; above "
         "0.25 (dashed) look for the cause before you trust the thresholds.",
         _without_scores,
@@ -430,9 +451,10 @@ def draw_plots(summary: Summary) -> list[Plot]:
 
 def _draw(kind: _Kind, summary: Summary) -> Plot:
     absence = kind.absence(summary)
+    reading = kind.reading if summary["labels"]["labelled"] else kind.unlabelled_reading
     if absence:
-        return Plot(kind.name, kind.title, kind.reading, None, absence)
+        return Plot(kind.name, kind.title, reading, None, absence)
     # The default style first: what a person has in a matplotlibrc must not change a report.
     with matplotlib.style.context(["default", _STYLE]):
         svg = _svg(kind.draw(summary), kind.name, kind.title)
-    return Plot(kind.name, kind.title, kind.reading, svg)
+    return Plot(kind.name, kind.title, reading, svg)
