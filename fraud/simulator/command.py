@@ -27,30 +27,51 @@ def _shares(context: click.Context, parameter: click.Parameter, values: tuple[st
     return shares
 
 
-@click.command("simulate")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help=(
-    "File to write: .csv, .jsonl (both also with .gz or .zst) or .parquet."))  # fmt: skip
-@click.option("--format", "file_format", type=click.Choice(FORMAT_NAMES), default="native", show_default=True)
-@click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--days", type=int, default=_DEFAULT.days, show_default=True)
-@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default=f"{_DEFAULT.start}", show_default=True)
-@click.option("--customers", type=int, default=_DEFAULT.customers, show_default=True)
-@click.option("--merchants", type=int, default=_DEFAULT.merchants, show_default=True)
-@click.option("--terminals-per-merchant", type=int, default=_DEFAULT.terminals_per_merchant, show_default=True)
-@click.option("--transactions-per-day", type=float, default=_DEFAULT.transactions_per_customer_per_day, show_default=True,
-              help="Legitimate payments of a customer on an average day.")  # fmt: skip
-@click.option("--fraud-rate", type=float, default=_DEFAULT.fraud_rate, show_default=True,
-              help="Share of fraud in all authorisations.")  # fmt: skip
-@click.option("--scenario-share", "scenario_shares", multiple=True, callback=_shares, metavar="NAME=SHARE",
-              help=f"Relative share of a scenario; if any is given, the others have none. {', '.join(SCENARIOS)}.")  # fmt: skip
-@click.option("--travel-rate", type=float, default=_DEFAULT.travel_rate, show_default=True,
-              help="Share of days that a customer is away.")  # fmt: skip
-@click.option("--unreported-share", type=float, default=_DEFAULT.unreported_share, show_default=True,
-              help="Share of frauds that nobody ever reports.")  # fmt: skip
-@click.option("--dispute-rate", type=float, default=_DEFAULT.dispute_rate, show_default=True,
-              help="Share of legitimate payments that their own customer disputes.")  # fmt: skip
-@click.option("--label-delay-factor", type=float, default=_DEFAULT.label_delay_factor, show_default=True,
-              help="Multiplies the delay of every label.")  # fmt: skip
+@click.command("simulate", context_settings={"show_default": True})
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write: .csv, .jsonl (both also with .gz or .zst) or .parquet.",
+)
+@click.option("--format", "file_format", type=click.Choice(FORMAT_NAMES), default="native", help="Columns and units.")
+@click.option("--seed", type=int, default=_DEFAULT.seed, help="The same seed gives the same bytes.")
+@click.option("--days", type=int, default=_DEFAULT.days, help="How many days to simulate.")
+@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default=f"{_DEFAULT.start}", help="The first day, in UTC.")
+@click.option("--customers", type=int, default=_DEFAULT.customers, help="How many customers there are.")
+@click.option("--merchants", type=int, default=_DEFAULT.merchants, help="How many merchants there are.")
+@click.option("--terminals-per-merchant", type=int, default=_DEFAULT.terminals_per_merchant, help="Tills of each.")
+@click.option(
+    "--transactions-per-day",
+    type=float,
+    default=_DEFAULT.transactions_per_customer_per_day,
+    help="Legitimate payments of a customer on an average day.",
+)
+@click.option("--fraud-rate", type=float, default=_DEFAULT.fraud_rate, help="Share of fraud in all authorisations.")
+@click.option(
+    "--scenario-share",
+    "scenario_shares",
+    multiple=True,
+    callback=_shares,
+    metavar="NAME=SHARE",
+    help=f"Relative share of a scenario; if any is given, the others have none. Names: {', '.join(SCENARIOS)}.",
+)
+@click.option("--travel-rate", type=float, default=_DEFAULT.travel_rate, help="Share of days that a customer is away.")
+@click.option(
+    "--unreported-share",
+    type=float,
+    default=_DEFAULT.unreported_share,
+    help="Share of frauds that nobody ever reports.",
+)
+@click.option(
+    "--dispute-rate",
+    type=float,
+    default=_DEFAULT.dispute_rate,
+    help="Share of legitimate payments that their own customer disputes.",
+)
+@click.option(
+    "--label-delay-factor", type=float, default=_DEFAULT.label_delay_factor, help="Multiplies the delay of every label."
+)
 def simulate_command(
     *,
     out: Path,

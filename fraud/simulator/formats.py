@@ -215,17 +215,17 @@ def _people(simulation: Simulation) -> pa.Table:
 
 
 def _merchant_places(simulation: Simulation, events: Events, day: int) -> tuple[Floats, Floats]:
-    """Where each purchase was made; for online shops a point within a degree of the customer's home, as in the format."""
+    """Where each purchase was made; for online shops a point within a degree of the home, as in the format."""
     generator = generator_for(simulation.options.seed, Component.FORMATS, day + 1)
     customer = events["customer"]
     around = generator.uniform(-1.0, 1.0, (2, len(events)))
-    latitude = np.where(
+    latitude: Floats = np.where(
         np.isnan(events["latitude"]), simulation.population.home_latitude[customer] + around[0], events["latitude"]
     )
-    longitude = np.where(
+    longitude: Floats = np.where(
         np.isnan(events["longitude"]), simulation.population.home_longitude[customer] + around[1], events["longitude"]
     )
-    return np.round(latitude, 6), np.round(longitude, 6)
+    return np.asarray(latitude.round(6)), np.asarray(longitude.round(6))
 
 
 def _apply(balance: Integers, account: Integers, change: Integers) -> tuple[Floats, Floats]:
@@ -245,4 +245,5 @@ def _apply(balance: Integers, account: Integers, change: Integers) -> tuple[Floa
         before[now] = balance[account[now]]
         after[now] = np.maximum(before[now] + change[now], 0)
         balance[account[now]] = after[now]
-    return before.astype(np.float64) / 100.0, after.astype(np.float64) / 100.0
+    in_euros = np.float64(100.0)
+    return np.asarray(before / in_euros), np.asarray(after / in_euros)

@@ -60,8 +60,8 @@ class Population:
     """Everybody and everything that transactions happen between. Arrays have one row per customer.
 
     `activity` multiplies the number of transactions and has mean 1; `spending` multiplies amounts; `night_shift_hours`
-    moves the customer's day. `usual_shops` and `usual_online` are merchants, the first the most visited. `second_city` is
-    where the second card lives, -1 for with its owner. Days count from the start, beyond the end for never.
+    moves the customer's day. `usual_shops` and `usual_online` are merchants, the first most visited. The second card
+    lives in `second_city`, -1 for with its owner. Days count from the start, beyond the end for never.
     """
 
     start_ms: int
@@ -184,7 +184,8 @@ def _trips(options: SimulationOptions, home_city: Integers, start_ms: int) -> Tr
     none = np.empty(0, dtype=np.int64)
     found: list[tuple[Integers, ...]] = [(none,) * 6]
     if options.travel_rate > 0:
-        mean_gap_days = TRIP_MEAN_DAYS * (1.0 - options.travel_rate) / options.travel_rate
+        # Beyond a thousand years the next trip never comes, and its time would not fit into an integer.
+        mean_gap_days = min(TRIP_MEAN_DAYS * (1.0 - options.travel_rate) / options.travel_rate, 365_000.0)
         nearness = 1.0 / (300.0 + CITY_DISTANCE_KM)
         attraction = np.cumsum(np.where(CITY_DISTANCE_KM > 0, VISIT_WEIGHTS[None, :] * nearness, 0.0), axis=1)
         clock = np.full(count, float(start_ms)) - generator.exponential(TRIP_MEAN_DAYS * DAY_MS, count)

@@ -350,8 +350,8 @@ def _present(events: Events) -> Events:
     return present
 
 
-# A scenario's name in `options.SCENARIOS` -> what plays a case of it. A new scenario is an entry here, in that tuple and
-# in `campaigns.CASE_SIZES`.
+# A scenario's name in `options.SCENARIOS` -> what plays a case of it. A new scenario is an entry here, in that tuple
+# and in `campaigns.CASE_SIZES`.
 SCENARIO_FUNCTIONS: dict[str, Callable[[Scene], Events]] = {
     "account_takeover": account_takeover,
     "card_testing": card_testing,

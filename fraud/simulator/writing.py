@@ -72,8 +72,8 @@ def write_simulation(
 ) -> SimulationSummary:
     """Write a simulation to `path` in a format of `formats.FORMATS`.
 
-    The ending says which kind of file: .csv, .jsonl or .parquet, the first two also with .gz or .zst. `progress` is called
-    with the number of rows after each day. The file appears under its name when it is complete. Raises
+    The ending says which kind of file: .csv, .jsonl or .parquet, the first two also with .gz or .zst. `progress` is
+    called with the number of rows after each day. The file appears under its name when it is complete. Raises
     `InvalidOptionError` for an unknown ending or format, OSError as it comes.
     """
     if file_format not in FORMATS:
@@ -174,13 +174,15 @@ class _CsvSink(_TextSink):
     def write(self, table: pa.Table) -> None:
         if self._first:
             self._stream.write((",".join(table.column_names) + "\n").encode())
-        self._stream.write(csv_lines(table))
+        for part in _parts(table):
+            self._stream.write(csv_lines(part))
         self._first = False
 
 
 class _JsonSink(_TextSink):
     def write(self, table: pa.Table) -> None:
-        self._stream.write(json_lines(table))
+        for part in _parts(table):
+            self._stream.write(json_lines(part))
 
 
 _SINKS: dict[str, Callable[[Path, str | None], Any]] = {".csv": _CsvSink, ".jsonl": _JsonSink, ".parquet": _ParquetSink}
@@ -207,6 +209,12 @@ def csv_lines(table: pa.Table) -> bytes:
             text = pc.if_else(pc.match_substring(text, ","), pc.binary_join_element_wise('"', text, '"', ""), text)
         parts.append(pc.fill_null(text, ""))
     return _joined(pc.binary_join_element_wise(pc.binary_join_element_wise(*parts, ","), "\n", ""))
+
+
+def _parts(table: pa.Table) -> Iterator[pa.Table]:
+    # Arrow's strings end at 2 GB, which the text of a day of millions of customers would pass.
+    for start in range(0, len(table), ROWS_PER_GROUP):
+        yield table.slice(start, ROWS_PER_GROUP)
 
 
 def _joined(rows: pa.Array) -> bytes:
