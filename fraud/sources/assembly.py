@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -33,8 +33,9 @@ from fraud.transaction import (
     TransactionMessage,
 )
 
-# What a column is wanted for. Only Parquet minds: its arrays have types of their own.
-Kind = Literal["text", "amount", "number", "boolean", "time", "object"]
+# What a column is wanted for. Only Parquet minds: its arrays have types of their own. In a `utc_time` column a time
+# without zone is UTC.
+Kind = Literal["text", "amount", "number", "boolean", "time", "utc_time", "object"]
 
 
 class Table(Protocol):
@@ -100,7 +101,7 @@ class _Column(NamedTuple):
             try:
                 converted.append(convert(value))
             except values.Refusal as refusal:
-                shown = value if isinstance(value, str) else repr(value)
+                shown = (value if isinstance(value, str) else repr(value))[:_REFUSED_KEPT_CHARACTERS]
                 refusals.setdefault(row, _Refused(self.field, shown, refusal.code, self._located(refusal.reason)))
                 converted.append(None)
         return converted
@@ -198,7 +199,8 @@ class Assembly:
 
     def _time(self, field: str, source: TimeSource, *, required: bool = True) -> _Column:
         self._has(source.column, optional=False)
-        return _Column(field, (source.column.name,), "time", _moment(source), required=required)
+        kind: Kind = "utc_time" if source.zone is UTC else "time"
+        return _Column(field, (source.column.name,), kind, _moment(source), required=required)
 
     def _read_attributes(self, table: Table, objects: Any, refusals: Refusals) -> list[dict[str, Any]]:
         names = [column.field.removeprefix("attributes.") for column in self._attributes]
@@ -227,6 +229,8 @@ class Assembly:
         return columns
 
 
+# Refused values are gathered; a thousand of 10 MB must not be. Far more than is ever shown.
+_REFUSED_KEPT_CHARACTERS = 1_000
 _AMOUNT, _CURRENCY, _EVENT_TYPE = (TARGETS.index(name) for name in ("amount", "currency", "event_type"))
 _ATTRIBUTES: dict[str, tuple[Kind, Conversion]] = {
     "text": ("text", values.text(ATTRIBUTE_MAX_LENGTH)),

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 from fraud.sources.assembly import Assembly, Kind
 from fraud.sources.mapping import Mapping
 from fraud.sources.records import Record
-from fraud.sources.text_rows import BLOCK_RECORDS
+from fraud.sources.streams import BLOCK_RECORDS
 
+# Types whose text is what a person would have written into a CSV file.
+_TYPES_WITH_TEXT = (pa.types.is_integer, pa.types.is_decimal, pa.types.is_boolean)
 # Without a buffer the reader holds the compressed column chunks of a whole row group.
 _BUFFER_BYTES = 262_144
 
@@ -81,9 +83,9 @@ def _python_values(array: pa.Array, kind: Kind) -> list[Any]:
     types = pa.types
     if types.is_floating(kind_of_array):
         return _floats(array, kind)
-    if kind == "time" and (types.is_timestamp(kind_of_array) or types.is_date(kind_of_array)):
-        return _moments(array)
-    if kind in {"text", "amount"} and (types.is_integer(kind_of_array) or types.is_decimal(kind_of_array)):
+    if kind in {"time", "utc_time"} and (types.is_timestamp(kind_of_array) or types.is_date(kind_of_array)):
+        return _moments(array, naive_is_utc=kind == "utc_time")
+    if kind in {"text", "amount"} and any(is_type(kind_of_array) for is_type in _TYPES_WITH_TEXT):
         return list(array.cast(pa.string()).to_pylist())
     if types.is_decimal(kind_of_array):
         return list(array.cast(pa.float64()).to_pylist())
@@ -102,18 +104,19 @@ def _floats(array: pa.Array, kind: Kind) -> list[Any]:
     return list(array.to_numpy().tolist())
 
 
-def _moments(array: pa.Array) -> list[Any]:
-    """Aware datetimes for an array whose type has a zone, naive ones otherwise."""
-    has_zone = pa.types.is_timestamp(array.type) and array.type.tz is not None
-    microseconds = array.cast(pa.timestamp("us", "UTC" if has_zone else None), safe=False)
-    if array.null_count:
-        return list(microseconds.to_pylist())
-    seconds = pc.divide(microseconds.cast(pa.int64()).cast(pa.float64(), safe=False), 1e6).to_numpy().tolist()
+def _moments(array: pa.Array, *, naive_is_utc: bool) -> list[Any]:
+    """Aware datetimes for an array whose type has a zone, or whose times are in UTC; naive ones otherwise."""
+    has_zone = naive_is_utc or (pa.types.is_timestamp(array.type) and array.type.tz is not None)
+    microseconds = array.cast(pa.timestamp("us", "UTC" if has_zone else None), safe=False).cast(pa.int64())
+    moments: list[Any]
     try:
-        moments: list[Any] = list(map(datetime.fromtimestamp, seconds, repeat(UTC)))
-    except (ValueError, OverflowError, OSError):
-        return [_moment(second) for second in seconds]
-    return moments if has_zone else [moment.replace(tzinfo=None) for moment in moments]
+        seconds = pc.divide(microseconds.cast(pa.float64(), safe=False), 1e6).to_pylist()
+        moments = list(map(datetime.fromtimestamp, seconds, repeat(UTC)))
+    except (TypeError, ValueError, OverflowError, OSError):
+        moments = [None if value is None else _moment(value / 1e6) for value in microseconds.to_pylist()]
+    if has_zone:
+        return moments
+    return [moment.replace(tzinfo=None) if isinstance(moment, datetime) else moment for moment in moments]
 
 
 def _moment(second: float) -> Any:

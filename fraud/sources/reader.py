@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from fraud.sources.csv_rows import CsvRows, csv_header
+from fraud.sources.json_rows import JsonRows
 from fraud.sources.mapping import Mapping
 from fraud.sources.parquet_rows import ParquetRows, parquet_columns
 from fraud.sources.records import Record, RejectedRecord, SourceError
-from fraud.sources.streams import CODECS, ByteStream, LineReader
-from fraud.sources.text_rows import CsvRows, JsonRows, csv_header
+from fraud.sources.streams import BLOCK_RECORDS, CODECS, ByteStream, LineReader
 
 _FORMATS = {
     ".csv": "csv",
@@ -86,7 +87,7 @@ class TransactionFiles:
     def _no_header(self, path: Path) -> Iterator[list[Record]]:
         with ByteStream(path) as stream:
             reader = LineReader(stream)
-            has_content = any(map(bytes.strip, reader.take(1).texts))
+            has_content = any(map(bytes.strip, reader.take(BLOCK_RECORDS).texts))
             if stream.problem:
                 yield [RejectedRecord(str(path), reader.cut_line, "", "", "damaged_file", stream.problem)]
             elif has_content:

@@ -12,7 +12,7 @@ SHOWN_MAX_LENGTH = 80
 # Whole values are never needed to show 80 characters, and masking a 10 MB field would cost more than reading it.
 # Masking keeps positions, so what the cut does to a number at the end of this stretch is never shown.
 _LOOKED_AT_LENGTH = 4 * SHOWN_MAX_LENGTH
-# Card numbers have 12 to 19 digits (ISO/IEC 7812); a longer run may contain one. People group them by spaces and dashes.
+# Card numbers have 12 to 19 digits (ISO/IEC 7812); a longer run may contain one. People group them.
 _CARD_NUMBER = re.compile(r"(?<!\d)\d(?:[ -]?\d){11,}")
 _WHOLLY_MASKED_FIELDS = frozenset({"card_id", "ip_address"})
 _LAST_DIGITS_SHOWN = 4

@@ -13,6 +13,9 @@ RECORD_MAX_BYTES = 1_048_576
 CHUNK_BYTES = 131_072
 # What is kept of a line that is too long, for showing it.
 _KEPT_BYTES = 400
+TOO_LONG = f"is longer than {RECORD_MAX_BYTES:,} bytes"
+# Large enough that the cost of a block vanishes in that of its records, small enough to stay in the processor's cache.
+BLOCK_RECORDS = 1_024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 
@@ -148,6 +151,10 @@ class LineReader:
             chunk = b"\n" + chunk
         self._waiting = (self._rest + chunk).split(b"\n")
         self._rest = self._waiting.pop()
+        # A chunk is shorter than the greatest length, so only the line that began before it can be longer.
+        if self._waiting and len(self._waiting[0]) > RECORD_MAX_BYTES:
+            self._too_long.add(self._next_number)
+            self._waiting[0] = self._waiting[0][:_KEPT_BYTES]
         if len(self._rest) > RECORD_MAX_BYTES:
             self._too_long.add(self._next_number + len(self._waiting))
             self._rest = self._rest[:_KEPT_BYTES]
@@ -159,3 +166,8 @@ class LineReader:
             self.cut_line = self._next_number
             return []
         return [self._rest] if self._rest else []
+
+
+def shown_line(line: bytes) -> str:
+    """The start of a line that could not be read, as text."""
+    return line[:_KEPT_BYTES].decode(errors="replace")

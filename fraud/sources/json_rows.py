@@ -1,0 +1,152 @@
+"""JSON lines: blocks of lines in, records out. One bad line costs one record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from fraud.sources.assembly import Assembly, Kind
+from fraud.sources.mapping import Mapping
+from fraud.sources.records import GroundTruth, Record, RejectedRecord, SourceRecord
+from fraud.sources.streams import BLOCK_RECORDS, TOO_LONG, LineReader, Lines, shown_line
+from fraud.sources.validation import explain_validation
+from fraud.transaction import Identifier, LabelName, LabelSource, TransactionMessage, timestamp_to_ms
+
+
+class _ObjectTable:
+    """Decoded JSON objects, as columns."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]], lines: Sequence[int]) -> None:
+        self._rows = rows
+        self.lines = lines
+        self.header_lines = 0
+
+    def column(self, name: str, kind: Kind) -> Sequence[Any]:
+        """See `Table`."""
+        return [row.get(name) for row in self._rows]
+
+
+class _TopicLabel(msgspec.Struct, frozen=True, gc=False):
+    """The label columns of the native format."""
+
+    label: LabelName | None = None
+    label_source: LabelSource | None = None
+    label_known_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    scenario: Identifier | None = None
+
+
+_NO_LABEL = _TopicLabel()
+_BLANK = b" \t\r"
+
+
+class JsonRows:
+    """The records of a file of JSON lines. Of a key that a line has twice, the last value counts, as on the topic."""
+
+    def __init__(self, mapping: Mapping, file: str) -> None:
+        self._file = file
+        self._topic_messages = mapping.topic_messages
+        self._assembly = Assembly(mapping, file, None)
+        self._decode_message = msgspec.json.Decoder(TransactionMessage).decode
+        self._decode_label = msgspec.json.Decoder(_TopicLabel).decode
+        self._decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+        self._shared_truths: dict[_TopicLabel, GroundTruth] = {}
+
+    def blocks(self, reader: LineReader) -> Iterator[list[Record]]:
+        """Blocks of records in file order."""
+        one_by_one = self._message_records if self._topic_messages else self._object_records
+        while (lines := reader.take(BLOCK_RECORDS)).texts:
+            records = self._fast_messages(lines) if self._topic_messages and not lines.too_long else None
+            yield records or one_by_one(lines)
+
+    def _fast_messages(self, lines: Lines) -> list[Record] | None:
+        try:
+            messages = list(map(self._decode_message, lines.texts))
+            labels = list(map(self._decode_label, lines.texts))
+        except _JSON_ERRORS:
+            return None
+        number = lines.first_number
+        return [
+            SourceRecord(message, None if label == _NO_LABEL else self._truth(label), self._file, line)
+            for line, (message, label) in enumerate(zip(messages, labels, strict=True), number)
+        ]
+
+    def _truth(self, label: _TopicLabel) -> GroundTruth:
+        moment = label.label_known_at
+        if moment is not None:
+            return GroundTruth(label.label, label.label_source, timestamp_to_ms(moment), label.scenario)
+        truth = GroundTruth(label.label, label.label_source, None, label.scenario)
+        if label.scenario is not None:
+            return truth
+        # Without a scenario there are few different ones.
+        return self._shared_truths.setdefault(label, truth)
+
+    def _message_records(self, lines: Lines) -> list[Record]:
+        records: list[Record] = []
+        for index, line in enumerate(lines.texts):
+            number = lines.first_number + index
+            if not line.strip(_BLANK):
+                continue
+            try:
+                if index in lines.too_long:
+                    raise _TooLongError
+                message, label = self._decode_message(line), self._decode_label(line)
+            except _JSON_ERRORS as error:
+                records.append(self._refused(line, number, error))
+            else:
+                records.append(
+                    SourceRecord(message, None if label == _NO_LABEL else self._truth(label), self._file, number)
+                )
+        return records
+
+    def _object_records(self, lines: Lines) -> list[Record]:
+        refused: list[Record] = []
+        rows: list[dict[str, Any]] = []
+        numbers: list[int] = []
+        for index, line in enumerate(lines.texts):
+            number = lines.first_number + index
+            if not line.strip(_BLANK):
+                continue
+            try:
+                if index in lines.too_long:
+                    raise _TooLongError
+                rows.append(self._decode_object(line))
+            except _JSON_ERRORS as error:
+                refused.append(self._refused(line, number, error))
+            else:
+                numbers.append(number)
+        records = self._assembly.build(_ObjectTable(rows, numbers)) if rows else []
+        return sorted(records + refused, key=lambda record: record.line) if refused else records
+
+    def _refused(self, line: bytes, number: int, error: Exception) -> RejectedRecord:
+        shown = shown_line(line)
+        if isinstance(error, _TooLongError):
+            return RejectedRecord(self._file, number, "", shown, "record_too_long", TOO_LONG)
+        if isinstance(error, UnicodeDecodeError):
+            return RejectedRecord(self._file, number, "", shown, "wrong_encoding", "is not UTF-8 text")
+        if isinstance(error, RecursionError):
+            return RejectedRecord(self._file, number, "", shown, "nested_too_deeply", "is nested too deeply")
+        if not isinstance(error, msgspec.ValidationError):
+            reason = f"is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}"
+            return RejectedRecord(self._file, number, "", shown, "broken_json", reason)
+        return self._invalid(line, number, str(error))
+
+    def _invalid(self, line: bytes, number: int, problem: str) -> RejectedRecord:
+        field, code, reason = explain_validation(problem)
+        try:
+            value: Any = self._decode_object(line)
+            for name in field.split(".") if field else ():
+                value = value.get(name, "")
+        except (*_JSON_ERRORS, AttributeError):
+            value = ""
+        shown = value if isinstance(value, str) else "" if not field else repr(value)
+        return RejectedRecord(self._file, number, field, shown, code, reason)
+
+
+class _TooLongError(Exception):
+    """Only the start of the line is there."""
+
+
+_JSON_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _TooLongError)
