@@ -60,9 +60,10 @@ def _quality(summary: dict[str, Any]) -> list[str]:
         _line("recall", formats.percent(detection["alert_recall"]), recall_note),
     ]
     if ranking["fraud_value_caught_by_policy"] is not None:
-        by_model = formats.percent(ranking["fraud_value_caught_by_model"])
+        by_model = ranking["fraud_value_caught_by_model"]
         caught = formats.percent(ranking["fraud_value_caught_by_policy"])
-        lines.append(_line("fraud value caught", caught, f"in {budget} of payments; {by_model} by score alone"))
+        alone = "" if by_model is None else f"; {formats.percent(by_model)} by score alone"
+        lines.append(_line("fraud value caught", caught, f"in {budget} of payments{alone}"))
     if reviews is not None:
         note = f"95% of days up to {formats.count(reviews['p95'])}, at most {formats.count(reviews['max'])}"
         lines.append(_line("reviews a day", formats.decimal(reviews["mean"]), note))

@@ -16,6 +16,7 @@ from fraud.report.plots import Plot, draw_plots
 Summary = dict[str, Any]
 
 _TEMPLATE = "report.html.j2"
+_NO_LABELS = "the file has no labels"
 # Long enough for every id that people choose; a hostile one must not stretch the page.
 _IDENTIFIER_LENGTH = 60
 _EXAMPLE_LENGTH = 160
@@ -99,15 +100,20 @@ def render_report(summary: Summary, context: ReportContext, plots: Sequence[Plot
 
 def key_numbers(summary: Summary) -> list[Tile]:
     """Return the numbers at the head of the page; a dash where the file has no labels or the run no model."""
-    labels, detection, ranking = summary["labels"], summary["detection"], summary["ranking"]
-    budget = formats.percent(ranking["alert_budget_share"])
-    reviews = summary["workload"]["reviews_a_day"]
+    detection, reviews = summary["detection"], summary["workload"]["reviews_a_day"]
+    frauds, alarms = summary["labels"]["frauds"], detection["false_positives"]
     return [
         *_money_tiles(summary),
         Tile(
-            "Recall", formats.percent(detection["alert_recall"]), f"of {formats.count(labels['frauds'])} known frauds"
+            "Recall",
+            formats.percent(detection["alert_recall"]),
+            _NO_LABELS if frauds is None else f"of {formats.count(frauds)} known frauds",
         ),
-        Tile("Precision", formats.percent(detection["alert_precision"]), "of labelled alerts are fraud"),
+        Tile(
+            "Precision",
+            formats.percent(detection["alert_precision"]),
+            _NO_LABELS if frauds is None else "of labelled alerts are fraud",
+        ),
         Tile(
             "Alerts",
             formats.count(detection["alerts"]),
@@ -115,30 +121,37 @@ def key_numbers(summary: Summary) -> list[Tile]:
         ),
         Tile(
             "Reviews a day",
-            formats.decimal(reviews["mean"]) if reviews else formats.NOTHING,
+            formats.decimal(reviews["mean"] if reviews else None),
             f"at most {formats.count(reviews['max'])}, 95% of days up to {formats.count(reviews['p95'])}"
             if reviews
             else "nothing was decided",
         ),
-        Tile(
-            f"Fraud value in {budget} of payments",
-            formats.percent(ranking["fraud_value_caught_by_policy"]),
-            f"by policy; {formats.percent(ranking['fraud_value_caught_by_model'])} by score alone",
-        ),
+        _value_tile(summary),
         Tile(
             "False alarms",
             formats.percent(detection["false_positive_rate"]),
-            f"{formats.count(detection['false_positives'])} legitimate transactions",
+            _NO_LABELS if alarms is None else f"{formats.count(alarms)} legitimate transactions",
         ),
     ]
+
+
+def _value_tile(summary: Summary) -> Tile:
+    ranking = summary["ranking"]
+    by_policy, by_model = ranking["fraud_value_caught_by_policy"], ranking["fraud_value_caught_by_model"]
+    note = "by policy" if by_model is None else f"by policy; {formats.percent(by_model)} by score alone"
+    return Tile(
+        f"Fraud value in {formats.percent(ranking['alert_budget_share'])} of payments",
+        formats.percent(by_policy),
+        _NO_LABELS if summary["labels"]["frauds"] is None else note,
+    )
 
 
 def _money_tiles(summary: Summary) -> list[Tile]:
     money, currency, exponent = summary["money"], summary["base_currency"], summary["base_currency_exponent"]
     if money["stopped"] is None:
         return [
-            Tile("Money stopped", formats.NOTHING, "the file has no labels"),
-            Tile("Money lost", formats.NOTHING, "the file has no labels"),
+            Tile("Money stopped", formats.NOTHING, _NO_LABELS),
+            Tile("Money lost", formats.NOTHING, _NO_LABELS),
         ]
     stopped, lost, later = money["stopped"], money["lost"], money["after_block"]
     after = (
