@@ -170,7 +170,7 @@ def fit_and_write(request: FitRequest, created_at: str) -> Manifest:
         row_count=training_rows.row_count,
         fraud_count=training_rows.fraud_count,
         seed=request.seed,
-        # The mapping's name alone: a path says where somebody keeps his files.
+        # The mapping's name alone: a path says where somebody keeps their files.
         configuration={"mapping": Path(request.mapping_name).name, **configuration.described()},
     )
     identity = Identity(request.folder.name, features.name, features.schema_hash, features.names, created_at)

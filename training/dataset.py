@@ -63,7 +63,7 @@ class Dataset:
 
 
 def split_by_time(blocks: Iterable[FeatureRows], period_to_ms: int) -> tuple[Dataset, Dataset]:
-    """Training rows before `period_to_ms` with the labels known by then; the rows after it, with the truth, to judge by.
+    """Training rows before `period_to_ms` with the labels known by then, and later rows, with the truth, to judge by.
 
     A fraud whose label was not known by `period_to_ms` is legitimate in training, as it was for everybody at that time.
     Rows whose file has no label are left out of both. Raises `DatasetError` if either part is empty or training has
@@ -82,7 +82,8 @@ def split_by_time(blocks: Iterable[FeatureRows], period_to_ms: int) -> tuple[Dat
     if training_rows.fraud_count in {0, training_rows.row_count}:
         raise DatasetError(
             f"of {training_rows.row_count} training rows {training_rows.fraud_count} are known as fraud at the end of "
-            "the training period: a model needs both classes. Lengthen the period or check the label column and the delay"
+            "the training period: a model needs both classes. Lengthen the period, or check the label column and the "
+            "label delay"
         )
     return training_rows, validation_rows
 
