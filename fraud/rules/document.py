@@ -95,7 +95,7 @@ def compose(source: Source) -> yaml.Node:
     except _RefusedNodeError as error:
         raise refused(error.start, error.end, error.reason, error.hint) from None
     except yaml.reader.ReaderError as error:
-        reason = f"the character U+{ord(str(error.character)):04X} is not allowed in YAML"
+        reason = f"the character U+{ord(source.text[error.position]):04X} is not allowed in YAML"
         raise refused(error.position, error.position + 1, reason, "delete it") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -165,7 +165,7 @@ class Reader:
             else:
                 hint = suggestion(key, frozenset(known)) or f"the keys of {what} are {', '.join(known)}"
                 self.problem(key_node, f"unknown key `{key}` in {what}", hint)
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, yaml.MappingNode) and node.tag in _COLLECTION_TAGS:
             for key in required:
                 if key not in entries:
                     self.problem(node, f"`{key}` is missing in {what}", f"add a line `{key}: ...`")

@@ -54,6 +54,8 @@ _UNWANTED_HINTS = {
     ast.Tuple: "a list is written in square brackets",
     ast.List: "a list stands behind `in` or `not in`",
 }
+# Below this share of equal letters a suggestion is more often wrong than right (`condition` for `action`).
+_LIKENESS = 0.7
 # As many as fit a line of a terminal.
 _SHOWN_NAMES = 6
 _NO_VALUE = frozenset({"none", "null", "nan", "nil", "na", "missing"})
@@ -315,7 +317,7 @@ def suggestion(name: str, known: Mapping[str, object] | frozenset[str]) -> str:
     """A hint with the known name that is most like `name`, empty if none is."""
     small = {entry.lower(): entry for entry in sorted(known)}
     # Most mistakes are in the last part: of `profile.mean_amout` only that is compared where the first part is right.
-    close = difflib.get_close_matches(name.lower(), small, n=1)
+    close = difflib.get_close_matches(name.lower(), small, n=1, cutoff=_LIKENESS)
     if not close and name:
         close = [entry for entry in small if entry.rpartition(".")[2] == name.lower()][:1]
     return f"did you mean `{small[close[0]]}`?" if close else ""
