@@ -62,7 +62,7 @@ def handbook_renderer(simulation: Simulation) -> Renderer:
         number = np.arange(numbered, numbered + len(events))
         numbered += len(events)
         codes = np.array([0, *(HANDBOOK_SCENARIOS.get(name, HANDBOOK_OTHER) for name in SCENARIOS)], dtype=np.int8)
-        seconds = (events["timestamp_ms"] // 1_000 * 1_000).astype("datetime64[ms]")
+        seconds = (events["timestamp_ms"] // 1_000).astype("datetime64[s]")
         return pa.table(
             {
                 "TRANSACTION_ID": number,

@@ -193,7 +193,8 @@ def json_lines(table: pa.Table) -> bytes:
     parts = []
     for position, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
         start = "{" if position == 0 else ","
-        quote = '"' if pa.types.is_string(column.type) else ""
+        bare = pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        quote = "" if bare else '"'
         text = column.combine_chunks().cast(pa.string())
         fragment = pc.binary_join_element_wise(f'{start}"{name}":{quote}', text, quote, "")
         parts.append(pc.fill_null(fragment, start if position == 0 else ""))

@@ -88,6 +88,18 @@ def test_csv_json_lines_and_parquet_say_the_same(tmp_path: Path) -> None:
     assert lines == present
 
 
+@pytest.mark.parametrize("file_format", FORMAT_NAMES)
+def test_every_format_is_valid_json_with_times_in_whole_seconds_where_it_has_none_finer(
+    tmp_path: Path, file_format: str
+) -> None:
+    write_simulation(SMALL, tmp_path / "out.jsonl", file_format=file_format)
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    assert len(records) > 400
+    for time in ("TX_DATETIME", "trans_date_trans_time"):
+        assert all(len(record[time]) == len("2026-01-01 00:00:00") for record in records if time in record)
+
+
 def test_a_gzip_file_holds_the_plain_one(tmp_path: Path) -> None:
     write_simulation(SMALL, tmp_path / "out.jsonl")
     write_simulation(SMALL, tmp_path / "out.jsonl.gz")
