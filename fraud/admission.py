@@ -37,16 +37,25 @@ class Admission:
     """Turns messages into transactions under one rate table and one token key.
 
     `tokenised_fields` names the fields to tokenise besides card and ip address: those of `TOKENISABLE`, or
-    `attributes.NAME` for text attributes. Raises `ValueError` for any other.
+    `attributes.NAME` for text attributes. Raises `ValueError` for any other. `accepts_zero_amounts` is for sources that
+    hold account verifications (authorisations of nothing): they count as transactions of amount 0.
     """
 
-    def __init__(self, rates: RateTable, tokeniser: Tokeniser, tokenised_fields: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        rates: RateTable,
+        tokeniser: Tokeniser,
+        tokenised_fields: tuple[str, ...] = (),
+        *,
+        accepts_zero_amounts: bool = False,
+    ) -> None:
         unknown = [
             name for name in tokenised_fields if name not in TOKENISABLE and not name.startswith("attributes.")
         ]
         if unknown:
             raise ValueError(f"cannot tokenise {', '.join(unknown)}; possible: {', '.join(TOKENISABLE)}, attributes.NAME")
         self.rates = rates
+        self._smallest_amount_minor = 0 if accepts_zero_amounts else 1
         self._tokeniser = tokeniser
         self._more_fields = tuple(
             name for name in tokenised_fields if name in TOKENISABLE and name not in ALWAYS_TOKENISED
@@ -61,7 +70,7 @@ class Admission:
         timestamp_ms = timestamp_to_ms(message.timestamp)
         check_timestamp(timestamp_ms)
         currency = message.currency
-        amount_minor = amount_to_minor(message.amount, currency)
+        amount_minor = amount_to_minor(message.amount, currency, self._smallest_amount_minor)
         base_amount_minor = self.rates.to_base_minor(amount_minor, currency, timestamp_ms)
         if (message.latitude is None) != (message.longitude is None):
             raise InvalidTransactionError("half_a_position", "latitude", "latitude and longitude come together")

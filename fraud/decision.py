@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
 
 import msgspec
 
-Action = Literal["allow", "challenge", "review", "block"]
-# In order of severity: of two rules of equal priority the later action wins.
-ACTIONS: tuple[Action, ...] = ("allow", "challenge", "review", "block")
-ALLOW, CHALLENGE, REVIEW, BLOCK = range(4)
+from fraud.rules.values import ACTIONS, ALLOW, BLOCK, CHALLENGE, REVIEW, Action
 
 Scalar = str | float | int | bool | None
+
+
+__all__ = [
+    "ACTIONS",
+    "ALLOW",
+    "BLOCK",
+    "CHALLENGE",
+    "REVIEW",
+    "Action",
+    "Artefact",
+    "Decision",
+    "RuleHit",
+    "Scalar",
+    "ScoreReason",
+    "Versions",
+    "canonical_bytes",
+    "content_sha256",
+    "decision_message",
+]
 
 
 class RuleHit(msgspec.Struct, frozen=True, gc=False):
@@ -89,6 +104,11 @@ def canonical_bytes(decision: Decision) -> bytes:
     return _ENCODER.encode(decision)
 
 
+def content_sha256(canonical: bytes) -> str:
+    """The hash that freezes a decision: SHA-256 over its canonical bytes, in hexadecimal."""
+    return hashlib.sha256(canonical).hexdigest()
+
+
 def decision_message(canonical: bytes) -> bytes:
     """The message for the `decisions` and `alerts` topics: the canonical bytes as they are, and their SHA-256 beside them."""
-    return b'{"decision":%b,"hash":"%b"}' % (canonical, hashlib.sha256(canonical).hexdigest().encode())
+    return b'{"decision":%b,"hash":"%b"}' % (canonical, content_sha256(canonical).encode())

@@ -37,8 +37,8 @@ _DECIMAL = re.compile(r"([+-]?)(\d{1,15})(?:\.(\d{1,20}))?")
 _POWERS_OF_TEN = tuple(10**exponent for exponent in range(5))
 
 
-def amount_to_minor(amount: float | str, currency: str) -> int:
-    """Minor units of `currency` (ISO 4217) for a positive `amount` in major units.
+def amount_to_minor(amount: float | str, currency: str, smallest_minor: int = 1) -> int:
+    """Minor units of `currency` (ISO 4217) for an `amount` in major units, at least `smallest_minor` (1, or 0).
 
     A number is accepted when it is the double nearest to a decimal with no more digits than the currency has. Raises
     `InvalidTransactionError` naming `amount` or `currency`.
@@ -57,7 +57,7 @@ def amount_to_minor(amount: float | str, currency: str) -> int:
         minor = round(amount * scale)
         if minor / scale != amount:
             raise _too_many_decimals(repr(amount), exponent, currency)
-    if minor <= 0:
+    if minor < smallest_minor:
         code, reason = ("amount_zero", "must be above zero") if minor == 0 else ("amount_negative", "must be positive")
         raise InvalidTransactionError(code, "amount", f"{reason}; a refund or reversal is an event_type", str(amount))
     if minor > AMOUNT_MAX_MINOR:

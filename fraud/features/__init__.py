@@ -7,11 +7,15 @@ _SETS = {"handbook": handbook.FEATURES}
 FEATURE_SETS = tuple(sorted(_SETS))
 
 
+class UnknownFeatureSetError(ValueError):
+    """There is no feature set of that name; the message lists those there are."""
+
+
 def feature_set(name: str) -> FeatureSet:
-    """The named feature set. Raises `ValueError` listing the names there are."""
+    """The named feature set. Raises `UnknownFeatureSetError`."""
     if name not in _SETS:
-        raise ValueError(f"there is no feature set {name!r}; there are: {', '.join(FEATURE_SETS)}")
+        raise UnknownFeatureSetError(f"there is no feature set {name!r}; there are: {', '.join(FEATURE_SETS)}")
     return FeatureSet(name, _SETS[name])
 
 
-__all__ = ["FEATURE_SETS", "FeatureSet", "feature_set"]
+__all__ = ["FEATURE_SETS", "FeatureSet", "UnknownFeatureSetError", "feature_set"]

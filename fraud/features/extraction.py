@@ -38,6 +38,11 @@ class Extraction:
             state = customers[user_id] = CustomerState(self.plan)
         return state
 
+    def entity_keys(self, transaction: Transaction) -> list[tuple[str, str]]:
+        """Kind and identifier of each entity that `transaction` names."""
+        keys = [(entity_plan.kind, identifier(transaction)) for entity_plan, identifier in self._kinds]
+        return [(kind, key) for kind, key in keys if key is not None]
+
     def entities(self, transaction: Transaction, states: EntityStates) -> list[EntityState | None]:
         """The states of the entities that `transaction` names, in the order of the plan; None where it names none."""
         found: list[EntityState | None] = []

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fraud.money import CURRENCY_EXPONENTS
 from fraud.sources import values
@@ -22,20 +22,14 @@ from fraud.sources.mapping import (
     TimeSource,
 )
 from fraud.sources.records import GroundTruth, Record, RejectedRecord, SourceRecord
+from fraud.sources.targets import Kind, target_conversion
 from fraud.sources.values import Conversion
 from fraud.transaction import (
     ATTRIBUTE_MAX_LENGTH,
-    AUTH_RESULTS,
-    ENTRY_MODES,
     EPOCH,
-    EVENT_TYPES,
     LABEL_SOURCES,
     TransactionMessage,
 )
-
-# What a column is wanted for. Only Parquet minds: its arrays have types of their own. In a `utc_time` column a time
-# without zone is UTC.
-Kind = Literal["text", "amount", "number", "boolean", "time", "utc_time", "object"]
 
 
 class Table(Protocol):
@@ -123,6 +117,7 @@ class Assembly:
         self._file = file
         self._present = present
         self._minor_units = mapping.fields["amount"].minor_units
+        self._decimals = mapping.fields["amount"].decimals
         self._attributes = [
             _Column(f"attributes.{name}", (source.column.name,), *_ATTRIBUTES[source.kind])
             for name, source in mapping.attributes.items()
@@ -145,6 +140,8 @@ class Assembly:
             arguments[-1] = self._read_attributes(table, arguments[-1], refusals)
         if self._minor_units:
             arguments[_AMOUNT] = list(map(_major_amount, arguments[_AMOUNT], arguments[_CURRENCY]))
+        if self._decimals is not None:
+            arguments[_AMOUNT] = list(map(_rounded_amount, arguments[_AMOUNT], itertools.repeat(self._decimals)))
         label_columns: list[Iterable[Any]] = []
         if self._label is not None:
             label_columns = [
@@ -237,7 +234,6 @@ _ATTRIBUTES: dict[str, tuple[Kind, Conversion]] = {
     "number": ("number", values.number()),
     "boolean": ("boolean", values.boolean()),
 }
-_CHOICES = {"event_type": EVENT_TYPES, "auth_result": AUTH_RESULTS, "entry_mode": ENTRY_MODES}
 
 
 def _line_of(record: Record) -> int:
@@ -248,24 +244,9 @@ def _kept(column: Iterable[Any], kept: list[bool]) -> Iterable[Any]:
     return list(itertools.compress(column, kept)) if isinstance(column, list) else column
 
 
-def _target_conversion(target: str) -> tuple[Kind, Conversion]:
-    if target in _CHOICES:
-        allowed = _CHOICES[target]
-        return "text", values.choice(allowed, "invalid_value", f"must be one of {', '.join(allowed)}")
-    special: dict[str, tuple[Kind, Conversion]] = {
-        "amount": ("amount", values.amount()),
-        "currency": ("text", values.currency()),
-        "is_recurring": ("boolean", values.boolean()),
-        "latitude": ("number", values.number(-90, 90, "invalid_coordinate")),
-        "longitude": ("number", values.number(-180, 180, "invalid_coordinate")),
-        "attributes": ("object", values.json_object()),
-    }
-    return special.get(target, ("text", values.text()))
-
-
 def _field(target: str, source: FieldSource) -> Any:
     """A column to read, or a repeated constant."""
-    kind, conversion = _target_conversion(target)
+    kind, conversion = target_conversion(target)
     if source.constant is not None:
         return itertools.repeat(conversion.value(source.constant))
     return _text_column(target, source, conversion, kind)
@@ -301,6 +282,16 @@ def _moment(source: TimeSource) -> Conversion:
     if source.format in elapsed:
         return values.elapsed_moment(*elapsed[source.format])
     return values.iso_moment(source.zone, source.pattern)
+
+
+def _rounded_amount(amount: Any, decimals: int) -> Any:
+    """Half to even; what isn't a finite number stays as it is, for the core to refuse by name."""
+    if isinstance(amount, float):
+        return round(amount, decimals)
+    try:
+        return format(round(Decimal(amount), decimals), "f")
+    except (InvalidOperation, TypeError, ValueError, OverflowError):
+        return amount
 
 
 def _major_amount(minor: Any, currency: Any) -> Any:

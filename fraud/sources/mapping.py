@@ -14,6 +14,8 @@ import msgspec
 
 from fraud.sources.document import Node, parse_document, suggestion
 from fraud.sources.records import MappingError
+from fraud.sources.targets import target_conversion
+from fraud.sources.values import Refusal
 from fraud.transaction import LABEL_SOURCES, LabelSource, TransactionMessage
 
 AttributeKind = Literal["number", "text", "boolean"]
@@ -41,7 +43,11 @@ class ColumnName:
 
 @dataclass(frozen=True, slots=True)
 class FieldSource:
-    """Where one field's text comes from: columns (joined by `separator`), a constant, or the row's number."""
+    """Where one field's text comes from: columns (joined by `separator`), a constant, or the row's number.
+
+    For the amount: `minor_units` in place of major ones; `decimals` to round to (half to even), for sources whose amounts
+    carry the noise of binary arithmetic; `zero_accepted` where account verifications are recorded as payments of nothing.
+    """
 
     columns: tuple[ColumnName, ...] = ()
     separator: str = ""
@@ -50,6 +56,8 @@ class FieldSource:
     prefix: str = ""
     values: tuple[tuple[str, str | None], ...] = ()
     minor_units: bool = False
+    decimals: int | None = None
+    zero_accepted: bool = False
     optional: bool = False
 
 
@@ -117,6 +125,11 @@ class Mapping:
     delimiter: str
     topic_messages: bool
     content_hash: str
+
+    @property
+    def accepts_zero_amounts(self) -> bool:
+        """Whether payments of nothing count as transactions."""
+        return self.fields["amount"].zero_accepted
 
     @property
     def attribute_kinds(self) -> dict[str, AttributeKind]:
@@ -197,15 +210,30 @@ def _field(target: str, node: Node) -> FieldSource:
     if not node.is_pairs:
         return FieldSource(columns=(ColumnName(node.text(), node),))
     keys = node.keys(
-        ("column", "columns", "separator", "constant", "row_number", "prefix", "values", "unit", "optional")
+        (
+            "column",
+            "columns",
+            "separator",
+            "constant",
+            "row_number",
+            "prefix",
+            "values",
+            "unit",
+            "decimals",
+            "zero",
+            "optional",
+        )
     )
     named = [name for name in ("column", "columns", "constant", "row_number") if name in keys]
     if len(named) != 1:
         node.fail(f"{target} needs exactly one of column, columns, constant and row_number")
     if target in NUMBER_TARGETS and {"columns", "prefix", "row_number"} & keys.keys():
         node.fail(f"{target} is a number: columns, prefix and row_number are for text")
-    if "unit" in keys and target != "amount":
-        keys["unit"].fail("unit is for the amount only")
+    for name in ("unit", "decimals", "zero"):
+        if name in keys and target != "amount":
+            keys[name].fail(f"{name} is for the amount only")
+    if "constant" in keys:
+        _check_constant(target, keys["constant"])
     optional = "optional" in keys and keys["optional"].flag()
     if optional and target in REQUIRED_TARGETS:
         keys["optional"].fail(f"{target} is required, it can't be optional")
@@ -217,8 +245,17 @@ def _field(target: str, node: Node) -> FieldSource:
         prefix=keys["prefix"].raw_text() if "prefix" in keys else "",
         values=_translation(keys["values"]) if "values" in keys else (),
         minor_units="unit" in keys and keys["unit"].one_of(("major", "minor")) == "minor",
+        decimals=int(keys["decimals"].one_of(("0", "1", "2", "3", "4"))) if "decimals" in keys else None,
+        zero_accepted="zero" in keys and keys["zero"].one_of(("refused", "accepted")) == "accepted",
         optional=optional,
     )
+
+
+def _check_constant(target: str, node: Node) -> None:
+    try:
+        target_conversion(target)[1].value(node.text())
+    except Refusal as refusal:
+        node.fail(f"{target} {refusal.reason}, not {node.text()!r}")
 
 
 def _columns(keys: dict[str, Node]) -> tuple[ColumnName, ...]:

@@ -1,0 +1,108 @@
+"""Builds a pipeline from settings, artefacts and stores: the one place where the parts meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fraud.admission import Admission
+from fraud.deciding import Decider
+from fraud.features import feature_set
+from fraud.features.extraction import Extraction
+from fraud.features.table import DAY_MS, HOUR_MS, FeatureSet, StateLimits
+from fraud.money import RateTable, load_rates
+from fraud.pipeline import Period, Pipeline, StageTimings
+from fraud.ports import CustomerStore, EntityStore
+from fraud.privacy import Tokeniser
+from fraud.rule_inputs import rule_names
+from fraud.rules.policy import Policy, load_policy
+from fraud.rules.values import Kind
+from fraud.scoring.model import Model, load_model
+from fraud.settings import Settings, SettingsError
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """What decisions are made with; model and policy are None where only features are wanted."""
+
+    feature_set: FeatureSet
+    rates: RateTable
+    policy: Policy | None
+    model: Model | None
+    kinds: dict[str, Kind]
+
+
+def state_limits(settings: Settings) -> StateLimits:
+    """The limits of lateness and memory, in milliseconds."""
+    return StateLimits(
+        allowed_lateness_ms=round(settings.allowed_lateness_hours * HOUR_MS),
+        forget_after_ms=round(settings.forget_after_days * DAY_MS),
+        duplicate_horizon_ms=round(settings.duplicate_horizon_days * DAY_MS),
+    )
+
+
+def condition_names(
+    features: FeatureSet, settings: Settings, attribute_kinds: Mapping[str, str]
+) -> dict[str, Kind]:
+    """Every name that a policy for this feature set and mapping may read."""
+    return rule_names(features, attribute_kinds, detailed=features.plan(state_limits(settings)).detailed)
+
+
+def load_artefacts(
+    settings: Settings,
+    feature_set_name: str,
+    attribute_kinds: Mapping[str, str],
+    *,
+    policy_file: Path | None,
+    model_folder: Path | None,
+) -> Artefacts:
+    """Load and check everything that decisions rest on.
+
+    Raises `PolicyError`, `ModelRefusedError`, `RatesError`, or `ValueError` for an unknown feature set.
+    """
+    features = feature_set(feature_set_name)
+    kinds = condition_names(features, settings, attribute_kinds)
+    return Artefacts(
+        feature_set=features,
+        rates=load_rates(settings.rates_file, settings.base_currency),
+        policy=None if policy_file is None else load_policy(policy_file, kinds),
+        model=None if model_folder is None else load_model(model_folder, features.name, features.schema_hash),
+        kinds=kinds,
+    )
+
+
+def build_pipeline(
+    settings: Settings,
+    artefacts: Artefacts,
+    customers: CustomerStore,
+    entities: EntityStore,
+    *,
+    timings: StageTimings,
+    period: Period,
+    accepts_zero_amounts: bool = False,
+) -> Pipeline:
+    """A pipeline on these stores; without a policy it stops after the features."""
+    try:
+        tokeniser = Tokeniser(settings.token_key.encode(), settings.token_key_id)
+        admission = Admission(
+            artefacts.rates,
+            tokeniser,
+            settings.tokenised_fields,
+            accepts_zero_amounts=accepts_zero_amounts,
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    plan = artefacts.feature_set.plan(state_limits(settings))
+    decider = None
+    if artefacts.policy is not None:
+        decider = Decider(artefacts.feature_set, artefacts.policy, artefacts.model, artefacts.rates, artefacts.kinds)
+    return Pipeline(
+        admission=admission,
+        extraction=Extraction(artefacts.feature_set, plan, artefacts.rates.base_exponent),
+        customers=customers,
+        entities=entities,
+        decider=decider,
+        timings=timings,
+        period=period,
+    )

@@ -1,0 +1,266 @@
+"""The `fraud` command: thin, and quick to start, since each command imports what it needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import fraud
+
+if TYPE_CHECKING:
+    from fraud.pipeline import Period
+    from fraud.settings import Settings
+
+EXIT_REJECTS = 1
+EXIT_USAGE = 2
+_HOME = Path(__file__).resolve().parent.parent
+_LABEL_DELAY_DAYS = 7.0
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Moment(click.ParamType):
+    """A day or an RFC 3339 time; without a zone it is UTC. Becomes UTC milliseconds."""
+
+    name = "day or time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from fraud.transaction import timestamp_to_ms
+
+        if isinstance(value, int):
+            return value
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is neither a day (2026-03-01) nor a time (2026-03-01T12:00:00Z)", param, ctx)
+        return timestamp_to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _apply(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_source_options = _apply(
+    click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."),
+    click.option("--mapping", "mapping_name", default="native", show_default=True, metavar="NAME|FILE.yaml",
+                 help="How columns become fields: handbook, native, paysim, sparkov, or a file of your own."),
+    click.option("--label-delay-days", type=click.FloatRange(min=0), default=_LABEL_DELAY_DAYS, show_default=True,
+                 help="When a label becomes known after its transaction, where the file does not say."),
+    click.option("--from", "from_ms", type=_Moment(), help="Decide from here on; earlier rows warm the state."),
+    click.option("--to", "to_ms", type=_Moment(), help="Decide up to here, exclusive."),
+    click.option("--limit", type=click.IntRange(min=1), help="Stop after this many records of the files."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(fraud.__version__, prog_name="fraud")
+def cli() -> None:
+    """Real-time fraud detection: replay transaction files, check policies, simulate customers and fraud."""
+
+
+@cli.command()
+@_source_options
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where to write the results.")
+@click.option("--model", "model_name", default="default", show_default=True, metavar="NAME|DIR|none",
+              help="A folder under models/, or any folder; none for rules only.")
+@click.option("--policy", "policy_name", default="default", show_default=True, metavar="NAME|FILE.yaml",
+              help="A policy under policies/, or a file of your own.")
+@click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
+@click.option("--fail-on-rejects", is_flag=True, help="Exit with 1 if any record was refused.")
+@click.option("--decisions-jsonl", is_flag=True, help="Write every decision as a message of the topic, too.")
+@click.option("--batch-size", type=click.IntRange(min=1, max=65_536), help="Transactions a batch; never changes a result.")
+def replay(
+    *,
+    files: tuple[Path, ...],
+    mapping_name: str,
+    label_delay_days: float,
+    from_ms: int | None,
+    to_ms: int | None,
+    limit: int | None,
+    out: Path,
+    model_name: str,
+    policy_name: str,
+    feature_set_name: str,
+    fail_on_rejects: bool,
+    decisions_jsonl: bool,
+    batch_size: int | None,
+) -> None:
+    """Run transaction files through the service and write decisions, alerts and a report."""
+    import asyncio
+    import dataclasses
+    from time import perf_counter
+
+    from fraud.bootstrap import load_artefacts
+    from fraud.progress import progress_bar
+    from fraud.replay.run import ReplayOptions, relaxed_collection
+    from fraud.replay.session import ReplayRequest, ReplaySession
+    from fraud.report.console import summary_text
+    from fraud.sources.mapping import load_mapping
+
+    settings = _settings()
+    if batch_size is not None:
+        settings = dataclasses.replace(settings, batch_size=batch_size)
+    mapping = load_mapping(mapping_name)
+    artefacts = load_artefacts(
+        settings,
+        feature_set_name,
+        mapping.attribute_kinds,
+        policy_file=_shipped(policy_name, "policies", ".yaml"),
+        model_folder=None if model_name == "none" else _shipped(model_name, "models", ""),
+    )
+    options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
+    request = ReplayRequest(files, mapping, out, options, decisions_jsonl)
+    bar: list[Callable[[int, int], None]] = []
+    session = ReplaySession(settings, artefacts, request, perf_counter, lambda *done: bar[0](*done))
+    with progress_bar(session.files.total_bytes) as advance, relaxed_collection():
+        bar.append(advance)
+        outcome = asyncio.run(session.run())
+    click.echo(summary_text(outcome.summary, outcome.timings), nl=False)
+    if settings.uses_development_key:
+        click.echo("\ntokens         made with the development key; set FRAUD_TOKEN_KEY for real data")
+    click.echo(f"\nreport         {out / 'report.html'}")
+    rejected = outcome.summary["rejected"]
+    if rejected:
+        click.echo(f"rejected       {rejected:,} records, each with its reason in {out / 'rejected.jsonl'}")
+        if fail_on_rejects:
+            sys.exit(EXIT_REJECTS)
+
+
+def _list_features(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from fraud.features.listing import feature_table_text
+
+        click.echo(feature_table_text(), nl=False)
+        context.exit()
+
+
+@cli.command()
+@click.option("--list", is_flag=True, expose_value=False, is_eager=True, callback=_list_features,
+              help="Print the table of features and leave.")
+@_source_options
+@click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.parquet")
+def features(
+    *,
+    files: tuple[Path, ...],
+    mapping_name: str,
+    label_delay_days: float,
+    from_ms: int | None,
+    to_ms: int | None,
+    limit: int | None,
+    feature_set_name: str,
+    out: Path,
+) -> None:
+    """Write the feature values of transaction files, computed by the core that decides."""
+    from time import perf_counter
+
+    from fraud.features import feature_set
+    from fraud.pipeline import StageTimings
+    from fraud.progress import progress_bar
+    from fraud.replay.feature_file import write_features
+    from fraud.replay.run import ReplayOptions, relaxed_collection
+    from fraud.sources.mapping import load_mapping
+    from fraud.sources.reader import TransactionFiles
+
+    settings = _settings()
+    mapping = load_mapping(mapping_name)
+    chosen = feature_set(feature_set_name)
+    source = TransactionFiles(files, mapping)
+    options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
+    with progress_bar(source.total_bytes) as advance, relaxed_collection():
+        written = write_features(settings, source, mapping, chosen, options, StageTimings(perf_counter), out, advance)
+    click.echo(f"{written.rows:,} rows of {len(chosen.names)} features in {out}")
+    if written.rejected:
+        click.echo(f"{written.rejected:,} records were refused, the first: {written.first_rejected}", err=True)
+
+
+@cli.group()
+def policy() -> None:
+    """Work on policies."""
+
+
+@policy.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
+@click.option("--mapping", "mapping_name", default="native", show_default=True, metavar="NAME|FILE.yaml",
+              help="Whose attributes the policy may read.")
+def check(file: Path, feature_set_name: str, mapping_name: str) -> None:
+    """Check a policy: every problem with its place, or the table of its rules."""
+    from fraud.bootstrap import condition_names
+    from fraud.features import feature_set
+    from fraud.rules.check import check_policy
+    from fraud.sources.mapping import load_mapping
+
+    names = condition_names(feature_set(feature_set_name), _settings(), load_mapping(mapping_name).attribute_kinds)
+    outcome = check_policy(file, names)
+    click.echo(outcome.text, nl=False)
+    sys.exit(0 if outcome.is_valid else EXIT_USAGE)
+
+
+def _add_simulate() -> None:
+    from fraud.simulator.command import simulate_command
+
+    cli.add_command(simulate_command)
+
+
+def _settings() -> Settings:
+    from fraud.settings import load_settings
+
+    return load_settings()
+
+
+def _period(from_ms: int | None, to_ms: int | None) -> Period:
+    from fraud.pipeline import Period
+
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise click.UsageError("--from must be before --to")
+    whole = Period()
+    return Period(whole.from_ms if from_ms is None else from_ms, whole.to_ms if to_ms is None else to_ms)
+
+
+def _shipped(name: str, folder: str, ending: str) -> Path:
+    """A name stands for what ships under it; anything that looks like a path, or exists, is one."""
+    shipped = _HOME / folder / f"{name}{ending}"
+    return shipped if shipped.exists() and "/" not in name and "." not in name else Path(name)
+
+
+def main() -> None:
+    """Run the command; what a person can mend is one line on standard error and exit code 2."""
+    _add_simulate()
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("interrupted; nothing was written under its final name", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if not _is_for_people(error):
+            raise
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_USAGE)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _is_for_people(error: Exception) -> bool:
+    from fraud.features import UnknownFeatureSetError
+    from fraud.money import RatesError
+    from fraud.replay.outputs import OutputError
+    from fraud.rules.problems import PolicyError
+    from fraud.scoring.manifest import ModelRefusedError
+    from fraud.settings import SettingsError
+    from fraud.sources.records import SourceError
+
+    known = (RatesError, OutputError, PolicyError, ModelRefusedError, SettingsError, SourceError, OSError)
+    return isinstance(error, (*known, UnknownFeatureSetError))

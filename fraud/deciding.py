@@ -1,0 +1,203 @@
+"""Score, rules, decision: what is done with a batch of transactions, frozen as canonical bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import itemgetter
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fraud.decision import (
+    ACTIONS,
+    ALLOW,
+    Artefact,
+    Decision,
+    RuleHit,
+    Scalar,
+    ScoreReason,
+    Versions,
+    canonical_bytes,
+)
+from fraud.features.table import FeatureSet
+from fraud.money import RateTable
+from fraud.rule_inputs import GatheredBatch, RuleInputs
+from fraud.rules.policy import Evaluation, Policy
+from fraud.rules.values import Kind
+from fraud.scoring.model import Model
+from fraud.transaction import timestamp_to_text
+
+# More than a person reads; the exact contributions of all features can be computed again from the decision.
+SCORE_REASONS = 5
+CONTRIBUTION_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class DecisionBatch:
+    """What was decided about n transactions, in their order.
+
+    `scores` float64 [n], NaN without a model; `canonical` the canonical bytes of each decision; `reason_codes` n lists.
+    """
+
+    scores: NDArray[np.float64]
+    evaluation: Evaluation
+    reason_codes: list[list[str]]
+    notifications: list[list[str]]
+    canonical: list[bytes]
+
+    def is_alert(self, row: int) -> bool:
+        """Whether the decision asks somebody to act."""
+        return bool(self.evaluation.action_codes[row] != ALLOW or self.notifications[row])
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What is said about a row on which something hit."""
+
+    notifications: list[str]
+    reason_codes: list[str]
+    rule_hits: list[RuleHit]
+    score_reasons: list[ScoreReason]
+
+
+_NOTHING = _Outcome([], [], [], [])
+
+
+class Decider:
+    """Decides under exactly one model, policy, feature set and rate table."""
+
+    def __init__(
+        self,
+        feature_set: FeatureSet,
+        policy: Policy,
+        model: Model | None,
+        rates: RateTable,
+        kinds: dict[str, Kind],
+    ) -> None:
+        self.policy = policy
+        self.model = model
+        self.inputs = RuleInputs(policy.reads, feature_set, kinds, rates.base_exponent)
+        self.versions = Versions(
+            feature_set=Artefact(feature_set.schema_hash, feature_set.name),
+            model=None if model is None else Artefact(model.content_hash, model.name),
+            policy=Artefact(policy.content_hash, f"{policy.name} {policy.version}"),
+            rates=Artefact(rates.content_hash, rates.name),
+        )
+        self._versions_bytes = msgspec.Raw(msgspec.json.encode(self.versions))
+        self._base_currency = rates.base_currency
+        self._feature_names = feature_set.names
+        order = sorted(range(len(feature_set.names)), key=feature_set.names.__getitem__)
+        self._sorted_names = [feature_set.names[place] for place in order]
+        self._sorted_values = itemgetter(*order)
+
+    def score(self, batch: GatheredBatch) -> NDArray[np.float64]:
+        """Scores of the batch, NaN without a model."""
+        if self.model is None:
+            return np.full(len(batch.transactions), np.nan)
+        return self.model.score(batch.matrix)
+
+    def decide(self, batch: GatheredBatch, scores: NDArray[np.float64], evaluation: Evaluation) -> DecisionBatch:
+        """Assemble and freeze the decisions."""
+        outcomes = self._outcomes(batch, scores, evaluation)
+        canonical = self._freeze(batch, scores, evaluation, outcomes)
+        reason_codes = [_NOTHING.reason_codes] * len(canonical)
+        notifications = [_NOTHING.notifications] * len(canonical)
+        for row, outcome in outcomes.items():
+            reason_codes[row] = outcome.reason_codes
+            notifications[row] = outcome.notifications
+        return DecisionBatch(scores, evaluation, reason_codes, notifications, canonical)
+
+    def evaluate(self, batch: GatheredBatch, scores: NDArray[np.float64]) -> Evaluation:
+        """Run the policy over the batch."""
+        return self.policy.evaluate(self.inputs.columns(batch, scores), len(batch.transactions))
+
+    def _outcomes(
+        self, batch: GatheredBatch, scores: NDArray[np.float64], evaluation: Evaluation
+    ) -> dict[int, _Outcome]:
+        speaking = np.flatnonzero(
+            evaluation.hits.any(axis=1) | (evaluation.action_codes != ALLOW) | (evaluation.score_action_codes != ALLOW)
+        )
+        flagged = np.flatnonzero(evaluation.action_codes != ALLOW)
+        reasons = self._score_reasons(batch, flagged)
+        outcomes = {}
+        for row in speaking.tolist():
+            hit_row = evaluation.hits[row]
+            score = None if np.isnan(scores[row]) else float(scores[row])
+            outcomes[row] = _Outcome(
+                notifications=self.policy.notifications(hit_row),
+                reason_codes=self.policy.reason_codes(hit_row, int(evaluation.score_action_codes[row])),
+                rule_hits=[self._rule_hit(int(rule), batch, row, score) for rule in np.flatnonzero(hit_row)],
+                score_reasons=reasons.get(row, []),
+            )
+        return outcomes
+
+    def _rule_hit(self, number: int, batch: GatheredBatch, row: int, score: float | None) -> RuleHit:
+        rule = self.policy.rules[number]
+        values: dict[str, Scalar] = {name: self.inputs.value(name, batch, row, score) for name in rule.reads}
+        return RuleHit(rule.action, rule.reason_code, rule.id, values)
+
+    def _score_reasons(self, batch: GatheredBatch, flagged: NDArray[np.intp]) -> dict[int, list[ScoreReason]]:
+        if self.model is None or not len(flagged):
+            return {}
+        contributions = np.round(self.model.explain(batch.matrix[flagged]), CONTRIBUTION_DECIMALS)
+        # Stable: of equal contributions the feature that stands earlier in the set comes first.
+        order = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :SCORE_REASONS]
+        reasons = {}
+        for place, row in enumerate(flagged.tolist()):
+            values = batch.rows[row]
+            reasons[row] = [
+                ScoreReason(float(contributions[place, feature]), self._feature_names[feature], values[feature])
+                for feature in order[place].tolist()
+                if contributions[place, feature]
+            ]
+        return reasons
+
+    def _freeze(
+        self,
+        batch: GatheredBatch,
+        scores: NDArray[np.float64],
+        evaluation: Evaluation,
+        outcomes: dict[int, _Outcome],
+    ) -> list[bytes]:
+        has_score = self.model is not None
+        names, sorted_values = self._sorted_names, self._sorted_values
+        profile_names = self.inputs.profile_names
+        frozen = []
+        for row, (transaction, values, profile, action_code, score, late) in enumerate(
+            zip(
+                batch.transactions,
+                batch.rows,
+                batch.profiles,
+                evaluation.action_codes.tolist(),
+                scores.tolist(),
+                batch.late.tolist(),
+                strict=True,
+            )
+        ):
+            action = ACTIONS[action_code]
+            outcome = outcomes.get(row, _NOTHING)
+            decision = Decision(
+                action,
+                transaction.amount_minor,
+                1.0,
+                transaction.base_amount_minor,
+                self._base_currency,
+                transaction.currency,
+                [],
+                dict(zip(names, sorted_values(values), strict=True)),
+                late,
+                outcome.notifications,
+                dict(zip(profile_names, profile, strict=True)),
+                outcome.reason_codes,
+                action,
+                outcome.rule_hits,
+                score if has_score else None,
+                outcome.score_reasons,
+                timestamp_to_text(transaction.timestamp_ms),
+                transaction.transaction_id,
+                transaction.user_id,
+                self._versions_bytes,
+            )
+            frozen.append(canonical_bytes(decision))
+        return frozen

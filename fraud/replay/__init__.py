@@ -1,0 +1,1 @@
+"""Files of transactions through the same core as the live service, on stores in memory."""

@@ -1,0 +1,131 @@
+"""`decisions.parquet`: one row per decision, every feature under its own name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fraud.deciding import DecisionBatch
+from fraud.decision import ACTIONS, Artefact, Versions, content_sha256
+from fraud.features.table import FeatureSet
+from fraud.money import CURRENCY_EXPONENTS
+from fraud.rule_inputs import GatheredBatch
+from fraud.rules.policy import Policy
+from fraud.sources.records import GroundTruth
+from fraud.transaction import Transaction
+
+_FEATURE_TYPES = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+_TEXTS = pa.list_(pa.string())
+# Enough of a hash to tell versions apart by eye; the whole one stands in the decision itself.
+_VERSION_HASH_LENGTH = 12
+
+
+def feature_fields(feature_set: FeatureSet) -> list[pa.Field]:
+    """The columns of the features, in the order of the set; missing is null."""
+    return [pa.field(row.name, _FEATURE_TYPES[row.kind]) for row in feature_set.rows]
+
+
+def feature_columns(feature_set: FeatureSet, gathered: GatheredBatch) -> list[pa.Array]:
+    """The values for `feature_fields`."""
+    columns = []
+    for row, values in zip(feature_set.rows, gathered.matrix.T, strict=True):
+        missing = np.isnan(values)
+        if row.kind == "number":
+            columns.append(pa.array(values, mask=missing))
+        elif row.kind == "integer":
+            columns.append(pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing))
+        else:
+            columns.append(pa.array(np.where(missing, 0, values).astype(np.bool_), mask=missing))
+    return columns
+
+
+class DecisionTable:
+    """Turns batches into the columns of `decisions.parquet`; `schema` describes them."""
+
+    def __init__(self, feature_set: FeatureSet, policy: Policy, versions: Versions) -> None:
+        self._feature_set = feature_set
+        self._rule_ids = pa.array([rule.id for rule in policy.rules], pa.string())
+        self._versions = [
+            None if artefact is None else _version_text(artefact)
+            for artefact in (versions.model, versions.policy, versions.feature_set, versions.rates)
+        ]
+        self.schema = pa.schema(
+            [
+                pa.field("transaction_id", pa.string()),
+                pa.field("user_id", pa.string()),
+                pa.field("timestamp", pa.timestamp("ms", tz="UTC")),
+                pa.field("amount", pa.float64()),
+                pa.field("currency", pa.string()),
+                pa.field("base_amount_minor", pa.int64()),
+                pa.field("score", pa.float64()),
+                pa.field("action", pa.string()),
+                pa.field("rule_hits", _TEXTS),
+                pa.field("reason_codes", _TEXTS),
+                pa.field("notifications", _TEXTS),
+                pa.field("degraded", _TEXTS),
+                pa.field("late", pa.bool_()),
+                pa.field("model_version", pa.string()),
+                pa.field("policy_version", pa.string()),
+                pa.field("feature_set_version", pa.string()),
+                pa.field("rates_version", pa.string()),
+                pa.field("decision_hash", pa.string()),
+                pa.field("label", pa.string()),
+                pa.field("scenario", pa.string()),
+                *feature_fields(feature_set),
+            ]
+        )
+
+    def columns(
+        self, gathered: GatheredBatch, decided: DecisionBatch, truths: Sequence[GroundTruth | None]
+    ) -> list[Any]:
+        """The columns of one batch; `truths` what the file says of each decided transaction."""
+        transactions = gathered.transactions
+        rows = len(transactions)
+        timestamps = np.array([transaction.timestamp_ms for transaction in transactions], dtype=np.int64)
+        return [
+            pa.array([transaction.transaction_id for transaction in transactions], pa.string()),
+            pa.array([transaction.user_id for transaction in transactions], pa.string()),
+            pa.array(timestamps, pa.timestamp("ms", tz="UTC")),
+            pa.array([_major_units(transaction) for transaction in transactions], pa.float64()),
+            pa.array([transaction.currency for transaction in transactions], pa.string()),
+            pa.array([transaction.base_amount_minor for transaction in transactions], pa.int64()),
+            pa.array(decided.scores, mask=np.isnan(decided.scores)),
+            pa.array(np.array(ACTIONS, dtype=object)[decided.evaluation.action_codes], pa.string()),
+            self._rule_hits(decided.evaluation.hits),
+            _text_lists(decided.reason_codes),
+            _text_lists(decided.notifications),
+            _text_lists([[]] * rows),
+            pa.array(gathered.late),
+            *(_repeated(version, rows) for version in self._versions),
+            pa.array([content_sha256(canonical) for canonical in decided.canonical], pa.string()),
+            pa.array([None if truth is None else truth.label for truth in truths], pa.string()),
+            pa.array([None if truth is None else truth.scenario for truth in truths], pa.string()),
+            *feature_columns(self._feature_set, gathered),
+        ]
+
+    def _rule_hits(self, hits: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Array:
+        offsets = np.concatenate(([0], np.cumsum(hits.sum(axis=1)))).astype(np.int32)
+        rules = np.nonzero(hits)[1]
+        return pa.ListArray.from_arrays(pa.array(offsets), self._rule_ids.take(pa.array(rules)))
+
+
+def _version_text(artefact: Artefact) -> str:
+    return f"{artefact.name}@{artefact.hash[:_VERSION_HASH_LENGTH]}"
+
+
+def _major_units(transaction: Transaction) -> float:
+    return transaction.amount_minor / 10 ** CURRENCY_EXPONENTS[transaction.currency]
+
+
+def _repeated(text: str | None, rows: int) -> pa.Array:
+    return pa.nulls(rows, pa.string()) if text is None else pa.repeat(pa.scalar(text, pa.string()), rows)
+
+
+def _text_lists(lists: Sequence[Sequence[str]]) -> pa.Array:
+    offsets = np.zeros(len(lists) + 1, dtype=np.int32)
+    np.cumsum([len(texts) for texts in lists], out=offsets[1:])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(list(chain.from_iterable(lists)), pa.string()))

@@ -1,0 +1,94 @@
+"""Feature values of files, through the very pipeline that decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraud.bootstrap import load_artefacts
+from fraud.features.table import FeatureSet
+from fraud.pipeline import StageTimings
+from fraud.replay.run import Replay, ReplayedBatch, ReplayOptions
+from fraud.report.batch import FRAUD, LEGITIMATE, UNKNOWN
+from fraud.rule_inputs import GatheredBatch
+from fraud.settings import Settings
+from fraud.sources.mapping import Mapping
+from fraud.sources.reader import TransactionFiles
+from fraud.sources.records import RejectedRecord
+
+NEVER_KNOWN_MS = -1
+
+
+@dataclass(frozen=True)
+class FeatureBlock:
+    """n authorisations of the period in file order, with their features and what the file says about them.
+
+    `timestamps_ms`, `label_known_at_ms` (-1 never) and `base_amounts_minor`: int64 [n]; `labels` int8 [n]: 1 fraud,
+    0 legitimate, -1 unknown; `matrix` float64 [n, features], NaN is missing. `scenarios` are for analysis only.
+    """
+
+    gathered: GatheredBatch
+    transaction_ids: list[str]
+    timestamps_ms: NDArray[np.int64]
+    labels: NDArray[np.int8]
+    label_known_at_ms: NDArray[np.int64]
+    base_amounts_minor: NDArray[np.int64]
+    scenarios: list[str | None]
+    rejected: Sequence[RejectedRecord]
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """Feature values, float64 [n, features]."""
+        return self.gathered.matrix
+
+
+def iterate_features(
+    settings: Settings,
+    files: TransactionFiles,
+    mapping: Mapping,
+    feature_set: FeatureSet,
+    options: ReplayOptions,
+    timings: StageTimings,
+) -> Iterator[FeatureBlock]:
+    """The features of `feature_set` for the transactions of the period, block by block."""
+    artefacts = load_artefacts(
+        settings, feature_set.name, mapping.attribute_kinds, policy_file=None, model_folder=None
+    )
+    replay = Replay(settings, artefacts, mapping, options, timings)
+    batches = replay.batches(files)
+    with asyncio.Runner() as runner:
+        while True:
+            try:
+                batch = runner.run(batches.__anext__())
+            except StopAsyncIteration:
+                return
+            yield _block(batch, replay)
+
+
+def _block(batch: ReplayedBatch, replay: Replay) -> FeatureBlock:
+    gathered = batch.result.gathered
+    labels, known_at_ms = [], []
+    truths = [batch.records[position].label for position in batch.result.positions]
+    for transaction, truth in zip(gathered.transactions, truths, strict=True):
+        if truth is None or truth.label is None:
+            labels.append(UNKNOWN)
+            known_at_ms.append(NEVER_KNOWN_MS)
+        else:
+            labels.append(FRAUD if truth.label == "fraud" else LEGITIMATE)
+            known_at_ms.append(replay.labels.known_at_ms(truth, transaction))
+    return FeatureBlock(
+        gathered=gathered,
+        transaction_ids=[transaction.transaction_id for transaction in gathered.transactions],
+        timestamps_ms=np.array([transaction.timestamp_ms for transaction in gathered.transactions], dtype=np.int64),
+        labels=np.array(labels, dtype=np.int8),
+        label_known_at_ms=np.array(known_at_ms, dtype=np.int64),
+        base_amounts_minor=np.array(
+            [transaction.base_amount_minor for transaction in gathered.transactions], dtype=np.int64
+        ),
+        scenarios=[None if truth is None else truth.scenario for truth in truths],
+        rejected=batch.rejected,
+    )

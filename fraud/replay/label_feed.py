@@ -1,0 +1,66 @@
+"""Labels of a file, each becoming known at its own time while the file is replayed."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+
+from fraud.labels import resolve_labels
+from fraud.sources.records import GroundTruth
+from fraud.transaction import Label, Transaction
+
+DAY_MS = 86_400_000
+
+
+class FileLabelFeed:
+    """A label becomes known at the time that the file gives, else `label_delay_days` after its transaction.
+
+    Only frauds wait here: a transaction counts as legitimate until it is known as fraud. The order in which labels of
+    one moment become known is that of the file.
+    """
+
+    def __init__(self, label_delay_days: float) -> None:
+        self._delay_ms = round(label_delay_days * DAY_MS)
+        self._waiting: list[tuple[int, int, Transaction, Label]] = []
+        self._truths: Sequence[GroundTruth | None] = ()
+        self._count = 0
+
+    def known_at_ms(self, truth: GroundTruth, transaction: Transaction) -> int:
+        """When this label is known, UTC milliseconds."""
+        return truth.known_at_ms if truth.known_at_ms is not None else transaction.timestamp_ms + self._delay_ms
+
+    def begin_batch(self, truths: Sequence[GroundTruth | None]) -> None:
+        """What the file says about the messages of the batch that comes next."""
+        self._truths = truths
+
+    @property
+    def next_due_ms(self) -> float:
+        """When the next label becomes known; infinity if none is waiting."""
+        return self._waiting[0][0] if self._waiting else math.inf
+
+    def due(self, timestamp_ms: int) -> list[tuple[Transaction, bool]]:
+        """Take the transactions that are known as fraud by then."""
+        changed = []
+        while self._waiting and self._waiting[0][0] <= timestamp_ms:
+            known_at_ms, _, transaction, label = heapq.heappop(self._waiting)
+            changed.append((transaction, resolve_labels((label,), known_at_ms) == "fraud"))
+        return changed
+
+    def absorbed(self, position: int, transaction: Transaction) -> None:
+        """Let the label of the message at `position` follow, if it is a fraud."""
+        truth = self._truths[position]
+        if truth is None or truth.label != "fraud":
+            return
+        self._count += 1
+        known_at_ms = self.known_at_ms(truth, transaction)
+        label = Label(
+            label_id=f"{transaction.transaction_id}#file",
+            transaction_id=transaction.transaction_id,
+            user_id=transaction.user_id,
+            label="fraud",
+            source=truth.source or "chargeback",
+            known_at_ms=known_at_ms,
+            transaction_timestamp_ms=transaction.timestamp_ms,
+        )
+        heapq.heappush(self._waiting, (known_at_ms, self._count, transaction, label))

@@ -1,0 +1,149 @@
+"""Files that appear under their names only when they are whole."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fraud.sources.records import RejectedRecord, shown_value
+
+# Rows of a Parquet row group: whatever the batch size, so that the same rows give the same bytes. A reader holds one
+# group in memory; at 120 columns this one takes about 30 MB.
+ROW_GROUP_ROWS = 32_768
+_PARTIAL = ".partial"
+
+
+class OutputError(Exception):
+    """A folder or file that cannot be written: one line for people."""
+
+
+class OutputFolder:
+    """Collects files as `NAME.partial`; `publish` gives all of them their names, leaving the context without it removes them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: list[str] = []
+
+    def __enter__(self) -> OutputFolder:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            probe = self._folder / f"write-test{_PARTIAL}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise OutputError(f"{self._folder}: cannot write here: {error.strerror or error}") from error
+        return self
+
+    def path(self, name: str) -> Path:
+        """Where to write the file that will be called `name`."""
+        self._names.append(name)
+        return self._folder / f"{name}{_PARTIAL}"
+
+    def publish(self) -> list[Path]:
+        """Give every file its name, replacing those of an earlier run; returns their paths."""
+        final = []
+        for name in self._names:
+            (self._folder / f"{name}{_PARTIAL}").replace(self._folder / name)
+            final.append(self._folder / name)
+        self._names.clear()
+        return final
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._names:
+            with contextlib.suppress(OSError):
+                (self._folder / f"{name}{_PARTIAL}").unlink(missing_ok=True)
+
+
+class ParquetOutput:
+    """A Parquet file whose row groups do not depend on how the rows arrive."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        texts = [field.name for field in schema if not pa.types.is_floating(field.type)]
+        # Dictionaries pay off for text; trying them on hundreds of float columns costs more than all the rest of writing.
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=texts)
+        self._tables: list[pa.Table] = []
+        self._rows = 0
+
+    def write(self, columns: list[Any]) -> None:
+        """Add rows, given as one array for each field of the schema."""
+        table = pa.Table.from_arrays(columns, schema=self._schema)
+        self._tables.append(table)
+        self._rows += table.num_rows
+        if self._rows >= ROW_GROUP_ROWS:
+            self._flush(whole_groups_only=True)
+
+    def close(self) -> None:
+        """Write what is left; the file is complete."""
+        self._flush(whole_groups_only=False)
+        self._writer.close()
+
+    def _flush(self, *, whole_groups_only: bool) -> None:
+        table = pa.concat_tables(self._tables).combine_chunks() if self._tables else self._schema.empty_table()
+        start = 0
+        while table.num_rows - start >= ROW_GROUP_ROWS:
+            self._writer.write_table(table.slice(start, ROW_GROUP_ROWS), row_group_size=ROW_GROUP_ROWS)
+            start += ROW_GROUP_ROWS
+        rest = table.slice(start)
+        if not whole_groups_only and rest.num_rows:
+            self._writer.write_table(rest, row_group_size=ROW_GROUP_ROWS)
+            rest = rest.slice(rest.num_rows)
+        self._tables = [rest] if rest.num_rows else []
+        self._rows = rest.num_rows
+
+
+class LinesOutput:
+    """A file of JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[bytes] = path.open("wb")
+
+    def write(self, line: bytes) -> None:
+        """Add one line."""
+        self._file.write(line)
+        self._file.write(b"\n")
+
+    def close(self) -> None:
+        """The file is complete."""
+        self._file.close()
+
+
+class RejectedOutput:
+    """`rejected.jsonl`, and how often each reason came, with its first example."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = LinesOutput(path)
+        self.reasons: dict[str, tuple[int, str]] = {}
+
+    @property
+    def count(self) -> int:
+        """How many records were refused."""
+        return sum(count for count, _ in self.reasons.values())
+
+    def write(self, record: RejectedRecord) -> None:
+        """Add one record; its value is shortened and masked here."""
+        value = shown_value(record.value, record.field)
+        shown = {
+            "code": record.code,
+            "field": record.field,
+            "file": record.file,
+            "line": record.line,
+            "reason": record.reason,
+            "value": value,
+        }
+        self._lines.write(msgspec.json.encode(shown))
+        count, example = self.reasons.get(record.code, (0, ""))
+        if not count:
+            place = f"{record.file}:{record.line}: " if record.line else f"{record.file}: "
+            subject = f"{record.field} {value!r} " if record.field else ""
+            example = f"{place}{subject}{record.reason}"
+        self.reasons[record.code] = (count + 1, example)
+
+    def close(self) -> None:
+        """The file is complete."""
+        self._lines.close()

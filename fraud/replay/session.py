@@ -1,0 +1,186 @@
+"""`fraud replay`: a replay with everything that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import fraud
+from fraud.bootstrap import Artefacts
+from fraud.deciding import Decider
+from fraud.decision import decision_message
+from fraud.pipeline import StageTimings
+from fraud.replay.decision_table import DecisionTable
+from fraud.replay.outputs import LinesOutput, OutputFolder, ParquetOutput, RejectedOutput
+from fraud.replay.run import DUPLICATE_CODE, Replay, ReplayedBatch, ReplayOptions
+from fraud.report.batch import FRAUD, LEGITIMATE, UNKNOWN, DecidedBatch
+from fraud.report.page import Component, RejectedReason, ReportContext, render_report
+from fraud.report.statistics import InputCounts, ReplayStatistics
+from fraud.settings import Settings
+from fraud.sources.mapping import Mapping
+from fraud.sources.reader import TransactionFiles
+from fraud.sources.records import GroundTruth
+from fraud.transaction import Transaction
+
+_LABEL_CODES = {"fraud": FRAUD, "legitimate": LEGITIMATE, None: UNKNOWN}
+
+
+@dataclass(frozen=True)
+class ReplayRequest:
+    """What to replay and where to write it."""
+
+    paths: Sequence[Path]
+    mapping: Mapping
+    out: Path
+    options: ReplayOptions
+    writes_decisions_jsonl: bool = False
+
+
+@dataclass(frozen=True)
+class ReplayOutcome:
+    """What a replay says at its end: the content of `summary.json`, seconds by stage, and the files written."""
+
+    summary: dict[str, Any]
+    timings: dict[str, float]
+    files: list[Path]
+
+
+class ReplaySession:
+    """Runs one replay. `progress` is called after each batch with bytes read so far and records processed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        artefacts: Artefacts,
+        request: ReplayRequest,
+        clock: Callable[[], float],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        if artefacts.policy is None:
+            raise ValueError("a replay decides, so it needs a policy")
+        self._policy = artefacts.policy
+        self._artefacts = artefacts
+        self._request = request
+        self._clock = clock
+        self._progress = progress
+        self._timings = StageTimings(clock)
+        self._replay = Replay(settings, artefacts, request.mapping, request.options, self._timings)
+        self.files = TransactionFiles(request.paths, request.mapping)
+        self._statistics = ReplayStatistics(
+            [rule.id for rule in self._policy.rules],
+            artefacts.rates.base_currency,
+            artefacts.rates.base_exponent,
+            self._policy.score_thresholds,
+        )
+        decider = Decider(
+            artefacts.feature_set, self._policy, artefacts.model, artefacts.rates, artefacts.kinds
+        )
+        self._table = DecisionTable(artefacts.feature_set, self._policy, decider.versions)
+        self._transactions = 0
+
+    async def run(self) -> ReplayOutcome:
+        """Replay everything and write the outputs; nothing has its final name before all is written."""
+        started = self._clock()
+        request = self._request
+        records_seen = 0
+        with OutputFolder(request.out) as folder, ExitStack() as stack:
+            table = stack.enter_context(
+                closing(ParquetOutput(folder.path("decisions.parquet"), self._table.schema))
+            )
+            alerts = stack.enter_context(closing(LinesOutput(folder.path("alerts.jsonl"))))
+            rejected = stack.enter_context(closing(RejectedOutput(folder.path("rejected.jsonl"))))
+            messages = None
+            if request.writes_decisions_jsonl:
+                messages = stack.enter_context(closing(LinesOutput(folder.path("decisions.jsonl"))))
+            async for batch in self._replay.batches(self.files):
+                with self._timings.stage("write"):
+                    self._write(batch, table, alerts, rejected, messages)
+                records_seen += len(batch.records) + len(batch.rejected)
+                self._progress(self.files.bytes_read, records_seen)
+            with self._timings.stage("report"):
+                summary = self._summary(rejected)
+                page = render_report(summary, self._context(rejected))
+                folder.path("report.html").write_text(page, encoding="utf-8")
+                folder.path("summary.json").write_bytes(_readable_json(summary))
+            stack.close()
+            timings = {**self._timings.seconds, "total": self._clock() - started}
+            folder.path("timings.json").write_bytes(_readable_json(timings))
+            return ReplayOutcome(summary, timings, folder.publish())
+
+    def _write(
+        self,
+        batch: ReplayedBatch,
+        table: ParquetOutput,
+        alerts: LinesOutput,
+        rejected: RejectedOutput,
+        messages: LinesOutput | None,
+    ) -> None:
+        result = batch.result
+        self._transactions += len(result.positions) + result.recorded + result.warmed
+        for record in batch.rejected:
+            rejected.write(record)
+        decided = result.decided
+        if decided is None or not result.positions:
+            return
+        truths = [batch.records[position].label for position in result.positions]
+        table.write(self._table.columns(result.gathered, decided, truths))
+        for row, canonical in enumerate(decided.canonical):
+            is_alert = decided.is_alert(row)
+            if is_alert or messages is not None:
+                message = decision_message(canonical)
+                if is_alert:
+                    alerts.write(message)
+                if messages is not None:
+                    messages.write(message)
+        self._statistics.add(_decided_batch(batch, truths))
+
+    def _summary(self, rejected: RejectedOutput) -> dict[str, Any]:
+        duplicates = rejected.reasons.get(DUPLICATE_CODE, (0, ""))[0]
+        inputs = InputCounts(self._transactions, rejected.count - duplicates, duplicates)
+        return self._statistics.summary(inputs)
+
+    def _context(self, rejected: RejectedOutput) -> ReportContext:
+        artefacts, policy = self._artefacts, self._policy
+        components = [
+            Component("policy", f"{policy.name} {policy.version}", policy.content_hash),
+            Component("feature set", artefacts.feature_set.name, artefacts.feature_set.schema_hash),
+            Component("rates", artefacts.rates.name, artefacts.rates.content_hash),
+        ]
+        if artefacts.model is not None:
+            components.insert(0, Component("model", artefacts.model.name, artefacts.model.content_hash))
+        return ReportContext(
+            sources=[path.name for path in self._request.paths],
+            mapping=self._request.mapping.name,
+            components=components,
+            label_delay_days=self._request.options.label_delay_days,
+            program_version=fraud.__version__,
+            rejected={code: RejectedReason(*reason) for code, reason in sorted(rejected.reasons.items())},
+            rule_descriptions={rule.id: rule.description for rule in policy.rules},
+        )
+
+
+def _decided_batch(batch: ReplayedBatch, truths: Sequence[GroundTruth | None]) -> DecidedBatch:
+    gathered, decided = batch.result.gathered, batch.result.decided
+    assert decided is not None  # noqa: S101 the caller has looked
+    transactions: Sequence[Transaction] = gathered.transactions
+    return DecidedBatch(
+        transactions=transactions,
+        timestamps_ms=np.array([transaction.timestamp_ms for transaction in transactions], dtype=np.int64),
+        base_amounts_minor=np.array([transaction.base_amount_minor for transaction in transactions], dtype=np.int64),
+        scores=decided.scores,
+        action_codes=decided.evaluation.action_codes,
+        hits=decided.evaluation.hits,
+        labels=np.array([_LABEL_CODES[None if truth is None else truth.label] for truth in truths], dtype=np.int8),
+        late=gathered.late,
+        scenarios=[None if truth is None else truth.scenario for truth in truths],
+    )
+
+
+def _readable_json(content: dict[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(content, order="sorted"), indent=2) + b"\n"
