@@ -1,0 +1,157 @@
+"""The report page: offline, escaped, deterministic, and honest about what is absent."""
+
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from fraud.report.batch import DecidedBatch
+from fraud.report.console import summary_text
+from fraud.report.page import Component, RejectedReason, ReportContext, render_report
+from fraud.report.plots import draw_plots
+from fraud.report.statistics import InputCounts, ReplayStatistics
+from fraud.transaction import Transaction
+
+HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
+COUNT = 400
+
+
+def summary_of(*, labelled=True, model=True, decided=COUNT):
+    statistics = ReplayStatistics(["<b>rule</b>$", "never"], "EUR", 2, {"review": 0.5, "block": 0.9})
+    number = np.arange(decided)
+    fraud = number % 10 == 0
+    transactions = [
+        Transaction(
+            transaction_id=str(i),
+            user_id=f"user {i % 7} {HOSTILE}",
+            timestamp_ms=1_772_323_200_000 + i * 3_600_000,
+            amount_minor=1_000 + i,
+            currency="EUR",
+            base_amount_minor=1_000 + i,
+            merchant_id=HOSTILE,
+        )
+        for i in range(decided)
+    ]
+    statistics.add(
+        DecidedBatch(
+            transactions,
+            np.array([transaction.timestamp_ms for transaction in transactions], dtype=np.int64),
+            number + 1_000,
+            np.where(fraud, 0.8, number % 100 / 200) if model else np.full(decided, math.nan),
+            np.where(number % 20 == 0, 3, number % 25 == 0).astype(np.int8),
+            np.stack([number % 20 == 0, np.zeros(decided, dtype=np.bool_)], axis=1),
+            fraud.astype(np.int8) if labelled else np.full(decided, -1, dtype=np.int8),
+            np.zeros(decided, dtype=np.bool_),
+            [HOSTILE if i % 10 == 0 and labelled else None for i in range(decided)],
+        )
+    )
+    return statistics.summary(InputCounts(decided, rejected=2, duplicates=1))
+
+
+CONTEXT = ReportContext(
+    sources=[HOSTILE],
+    mapping=HOSTILE,
+    components=[Component("model", HOSTILE, "ab" * 32)],
+    label_delay_days=7,
+    program_version="0.1.0",
+    rejected={"broken_json": RejectedReason(2, HOSTILE)},
+    rule_descriptions={"<b>rule</b>$": HOSTILE},
+)
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def tags_of(page):
+    parser = Tags()
+    parser.feed(page)
+    return parser.found
+
+
+VARIANTS = [
+    {},
+    {"labelled": False},
+    {"model": False},
+    {"labelled": False, "model": False},
+    {"decided": 1},
+    {"decided": 0},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_nothing_is_loaded_from_anywhere_and_no_script_survives(variant):
+    page = render_report(summary_of(**variant), CONTEXT)
+    assert "http" not in page.replace("http-equiv", "")
+    for tag, attributes in tags_of(page):
+        assert tag not in {"script", "link", "img", "iframe", "object", "b"}
+        assert not any(name.startswith("on") or name == "src" for name in attributes)
+        for name in ("href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith("#")
+    assert "url(" not in re.sub(r"url\(#[^)]*\)", "", page)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_same_summary_gives_the_same_bytes(variant):
+    summary = summary_of(**variant)
+    assert render_report(summary, CONTEXT) == render_report(summary, CONTEXT)
+
+
+def test_a_hostile_name_is_shown_as_it_is_written():
+    page = render_report(summary_of(), CONTEXT)
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&#34;$\\alpha$" in page
+
+
+def test_plots_are_all_drawn_with_labels_and_a_model():
+    assert all(plot.svg for plot in draw_plots(summary_of()))
+
+
+def test_plots_that_need_labels_or_a_model_say_what_is_missing():
+    absent = {plot.name: plot.absence for plot in draw_plots(summary_of(labelled=False)) if plot.svg is None}
+    assert absent == {
+        "precision_recall": "The file has no labels, so nobody knows which transactions were fraud.",
+    }
+    absent = {plot.name: plot.absence for plot in draw_plots(summary_of(model=False)) if plot.svg is None}
+    assert set(absent) == {"score_distribution", "precision_recall", "score_drift"}
+    assert set(absent.values()) == {"The replay ran without a model, so nothing has a score."}
+
+
+def test_plots_take_their_colours_from_the_page():
+    for plot in draw_plots(summary_of()):
+        assert "var(--ink)" in plot.svg or "var(--muted)" in plot.svg
+        assert not re.search(r"(fill|stroke): #(?!000000)", plot.svg)
+
+
+def test_without_labels_numbers_that_need_them_are_missing_and_never_zero():
+    summary = summary_of(labelled=False)
+    assert summary["labels"]["frauds"] is None
+    assert summary["money"]["stopped"] is summary["money"]["lost"] is summary["money"]["value_recall"] is None
+    detection = summary["detection"]
+    assert {detection[name] for name in detection if name not in {"alerts", "alert_share"}} == {None}
+    assert summary["ranking"]["fraud_value_caught_by_policy"] is None
+    assert summary["scenarios"] is None
+    assert all(day["frauds"] is None and day["lost"] is None for day in summary["days"])
+    assert all(entry["frauds"] is None for entry in summary["riskiest"]["customers"])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_terminal_summary_fits_80_columns(variant):
+    text = summary_text(summary_of(**variant), {"decode": 1.5, "score": 0.5, "total": 2.5})
+    assert text.endswith("\n")
+    assert max(map(len, text.splitlines())) <= 80
+    for word in ("transactions", "precision", "recall", "money stopped", "money lost", "decode", "total"):
+        assert word in text
+    assert "nan" not in text
+
+
+def test_the_terminal_summary_says_how_fast_it_was():
+    text = summary_text(summary_of(), {"decode": 1.5, "score": 0.5})
+    assert "200 a second" in text
+    assert re.search(r"decode +1\.50 s +75\.0%", text)
