@@ -5,19 +5,20 @@ Nothing else does.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from fraud.features.table import FeatureSet
+    from fraud.replay.feature_blocks import FeatureBlock
     from fraud.scoring.manifest import Manifest, ModelKind
-
-Item = TypeVar("Item")
+    from training.dataset import Dataset
 
 MODEL_KINDS = ("logistic_regression", "random_forest", "boosting")
 
@@ -112,9 +113,6 @@ def fit(
     folder: Path,
 ) -> None:
     """Fit a model on FILES and write it, with its manifest, as a folder."""
-    from fraud.sources import SourceError
-    from training.dataset import DatasetError
-
     if not train_from < train_to < validate_to:
         raise click.UsageError(
             "the periods must follow each other: --train-from before --train-to before --validate-to"
@@ -131,34 +129,48 @@ def fit(
         seed=seed,
         folder=folder,
     )
-    try:
-        manifest = fit_and_write(request, created_at=datetime.now(UTC).isoformat(timespec="seconds"))  # noqa: TID251 the shell is the caller that owns the clock
-    except (DatasetError, SourceError, OSError) as error:
-        raise click.UsageError(str(error)) from error
+    # The shell is the caller that owns the clock.
+    created_at = datetime.now(UTC).isoformat(timespec="seconds")  # noqa: TID251
+    with _refusals_for_people():
+        manifest = fit_and_write(request, created_at)
     click.echo(metrics_table(manifest, folder))
 
 
+class RefusedError(click.ClickException):
+    """Something that a person can mend: one line on standard error, exit code 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def _refusals_for_people() -> Iterator[None]:
+    from fraud.features import UnknownFeatureSetError
+    from fraud.money import RatesError
+    from fraud.settings import SettingsError
+    from fraud.sources import SourceError
+    from training.dataset import DatasetError
+
+    try:
+        yield
+    except (DatasetError, RatesError, SettingsError, SourceError, UnknownFeatureSetError, OSError) as error:
+        raise RefusedError(str(error)) from error
+
+
 def fit_and_write(request: FitRequest, created_at: str) -> Manifest:
-    """Compute features through the core, fit, judge, write the folder. `created_at` is RFC 3339."""
+    """Compute features through the core, fit, judge, write the folder. `created_at` is RFC 3339.
+
+    Raises what reading, the settings and `split_by_time` raise, and `OSError` where the folder cannot be written.
+    """
     from fraud.features import feature_set
-    from fraud.replay import iterate_features
     from fraud.scoring.manifest import Training
     from fraud.transaction import timestamp_to_text
     from training.configuration import DEFAULT_CONFIGURATIONS, FitConfiguration
-    from training.dataset import data_hash, split_by_time
+    from training.dataset import data_hash
     from training.fit import fit as fit_model
     from training.folder import Identity, model_files, write_folder
 
     features = feature_set(request.feature_set_name)
-    blocks = iterate_features(
-        paths=list(request.paths),
-        mapping_name=request.mapping_name,
-        feature_set_name=request.feature_set_name,
-        label_delay_days=request.label_delay_days,
-        period_from_ms=request.period_from_ms,
-        period_to_ms=request.validation_to_ms,
-    )
-    training_rows, validation_rows = split_by_time(_with_progress(blocks), request.period_to_ms)
+    training_rows, validation_rows = _computed_rows(request, features)
     configuration = FitConfiguration(DEFAULT_CONFIGURATIONS[request.model_kind], request.seed)
     fitted = fit_model(training_rows, validation_rows, features.names, configuration)
     training = Training(
@@ -179,11 +191,37 @@ def fit_and_write(request: FitRequest, created_at: str) -> Manifest:
     return manifest
 
 
-def _with_progress(blocks: Iterable[Item]) -> Iterator[Item]:
-    from tqdm import tqdm
+def _computed_rows(request: FitRequest, features: FeatureSet) -> tuple[Dataset, Dataset]:
+    from time import perf_counter
 
-    # tqdm's own None: quiet when not a terminal. The delay spares short runs a bar that flickers.
-    yield from tqdm(blocks, desc="features", unit=" blocks", file=sys.stderr, disable=None, delay=2, leave=False)
+    from fraud.pipeline import Period, StageTimings
+    from fraud.progress import progress_bar
+    from fraud.replay.feature_blocks import iterate_features
+    from fraud.replay.run import ReplayOptions, relaxed_collection
+    from fraud.settings import load_settings
+    from fraud.sources import TransactionFiles, load_mapping
+    from training.dataset import split_by_time
+
+    mapping = load_mapping(request.mapping_name)
+    source = TransactionFiles(request.paths, mapping)
+    options = ReplayOptions(Period(request.period_from_ms, request.validation_to_ms), request.label_delay_days)
+    rejected = 0
+
+    def shown(blocks: Iterator[FeatureBlock], advance: Callable[[int, int], None]) -> Iterator[FeatureBlock]:
+        nonlocal rejected
+        records = 0
+        for block in blocks:
+            records += len(block.transaction_ids)
+            rejected += len(block.rejected)
+            advance(source.bytes_read, records)
+            yield block
+
+    with progress_bar(source.total_bytes) as advance, relaxed_collection():
+        blocks = iterate_features(load_settings(), source, mapping, features, options, StageTimings(perf_counter))
+        rows = split_by_time(shown(blocks, advance), request.period_to_ms)
+    if rejected:
+        click.echo(f"{rejected:,} records were refused and not learned from; fraud features names the first", err=True)
+    return rows
 
 
 def metrics_table(manifest: Manifest, folder: Path) -> str:
