@@ -297,9 +297,11 @@ def _rounded_amount(amount: Any, decimals: int) -> Any:
 def _major_amount(minor: Any, currency: Any) -> Any:
     """Exact major units; what isn't a number or a known currency stays as it is, for the core to refuse by name."""
     exponent = CURRENCY_EXPONENTS.get(currency)
-    if minor is None or exponent is None:
+    text = str(minor)
+    # An exponent would be written out: 1e999999 as a million digits.
+    if minor is None or exponent is None or "e" in text or "E" in text:
         return minor
     try:
-        return format(Decimal(str(minor)).scaleb(-exponent), "f")
+        return format(Decimal(text).scaleb(-exponent), "f")
     except (InvalidOperation, ValueError):
         return minor

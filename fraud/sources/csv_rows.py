@@ -6,10 +6,11 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fraud.sources.assembly import Assembly, Kind
+from fraud.sources.assembly import Assembly
 from fraud.sources.mapping import Mapping
 from fraud.sources.records import Record, RejectedRecord
 from fraud.sources.streams import BLOCK_RECORDS, RECORD_MAX_BYTES, TOO_LONG, ByteStream, LineReader, Lines, shown_line
+from fraud.sources.targets import Kind
 
 # A quoted field may contain line ends; an unterminated quote swallows lines until this many, and they are read again.
 RECORD_MAX_LINES = 64

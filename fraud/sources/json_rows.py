@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from fraud.sources.assembly import Assembly, Kind
+from fraud.sources.assembly import Assembly
 from fraud.sources.mapping import Mapping
 from fraud.sources.records import GroundTruth, Record, RejectedRecord, SourceRecord
 from fraud.sources.streams import BLOCK_RECORDS, TOO_LONG, LineReader, Lines, shown_line
+from fraud.sources.targets import Kind
 from fraud.sources.validation import explain_validation
 from fraud.transaction import Identifier, LabelName, LabelSource, TransactionMessage, timestamp_to_ms
 

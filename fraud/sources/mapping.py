@@ -45,8 +45,9 @@ class ColumnName:
 class FieldSource:
     """Where one field's text comes from: columns (joined by `separator`), a constant, or the row's number.
 
-    For the amount: `minor_units` in place of major ones; `decimals` to round to (half to even), for sources whose amounts
-    carry the noise of binary arithmetic; `zero_accepted` where account verifications are recorded as payments of nothing.
+    For the amount: `minor_units` in place of major ones; `decimals` to round to (half to even), for sources whose
+    amounts carry the noise of binary arithmetic; `zero_accepted` where account verifications are recorded as payments
+    of nothing.
     """
 
     columns: tuple[ColumnName, ...] = ()

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraud.sources.assembly import Assembly, Kind
+from fraud.sources.assembly import Assembly
 from fraud.sources.mapping import Mapping
 from fraud.sources.records import Record
 from fraud.sources.streams import BLOCK_RECORDS
+from fraud.sources.targets import Kind
 
 # Types whose text is what a person would have written into a CSV file.
 _TYPES_WITH_TEXT = (pa.types.is_integer, pa.types.is_decimal, pa.types.is_boolean)
