@@ -1,9 +1,19 @@
 """The table of features, and the state they are read from."""
 
-from fraud.features import handbook
+from fraud.features import amount, distance, entity_risk, handbook, novelty, sequence, velocity
 from fraud.features.table import FeatureSet
 
-_SETS = {"handbook": handbook.FEATURES}
+_SETS = {
+    "default": (
+        *velocity.FEATURES,
+        *amount.FEATURES,
+        *distance.FEATURES,
+        *novelty.FEATURES,
+        *entity_risk.FEATURES,
+        *sequence.FEATURES,
+    ),
+    "handbook": handbook.FEATURES,
+}
 FEATURE_SETS = tuple(sorted(_SETS))
 
 

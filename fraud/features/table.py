@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import nan
 from typing import Literal
 
@@ -30,14 +31,19 @@ Compute = Callable[[Moment], Value]
 class Place:
     """Where a feature finds its window in a `Moment`: positions that the plan assigned.
 
-    `window` indexes `starts`; `entity` indexes `entities` and `cuts`, `series` and `head`, `tail` the cut places in it.
+    `window` and `other_window` index `starts`; `entity` indexes `entities` and `cuts`, `series` and `head`, `tail` the cut places in it;
+    `other_series`, `other_head` and `other_tail` likewise for the other window.
     """
 
     window: int = 0
+    other_window: int = 0
     entity: int = 0
     series: int = 0
     head: int = 0
     tail: int = 0
+    other_series: int = 0
+    other_head: int = 0
+    other_tail: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,8 @@ class Feature:
     """One row of the table.
 
     `entity` is `customer`, `transaction`, or a kind of entity. `build` makes the function for an assigned place.
-    `missing` says when the value is missing; empty if it never is. `detailed` features need the customer's details.
+    `missing` says when the value is missing; empty if it never is. `detailed` features need the customer's details,
+    `distinct` ones who was at the entity. `other_window_ms` is a second window that the function compares with.
     """
 
     name: str
@@ -55,8 +62,10 @@ class Feature:
     aggregation: str
     build: Callable[[Place], Compute]
     window_ms: int = 0
+    other_window_ms: int = 0
     delay_ms: int = 0
     hop_ms: int = 0
+    other_hop_ms: int = 0
     missing: str = ""
     detailed: bool = True
     distinct: Literal["", "customers", "cards"] = ""
@@ -67,6 +76,33 @@ def at_any_place(compute: Compute) -> Callable[[Place], Compute]:
 
     def build(_place: Place) -> Compute:
         return compute
+
+    return build
+
+
+def over_window(compute: Callable[[int, Moment], Value]) -> Callable[[Place], Compute]:
+    """For functions of a customer window: called with its number in `Moment.starts`."""
+
+    def build(place: Place) -> Compute:
+        return partial(compute, place.window)
+
+    return build
+
+
+def over_two_windows(compute: Callable[[int, int, Moment], Value]) -> Callable[[Place], Compute]:
+    """For functions that compare two customer windows."""
+
+    def build(place: Place) -> Compute:
+        return partial(compute, place.window, place.other_window)
+
+    return build
+
+
+def of_entity(compute: Callable[[int, Moment], Value]) -> Callable[[Place], Compute]:
+    """For functions of an entity without a window: called with its number in `Moment.entities`."""
+
+    def build(place: Place) -> Compute:
+        return partial(compute, place.entity)
 
     return build
 
@@ -95,13 +131,16 @@ class FeatureSet:
         self.rows = tuple(rows)
         self.names = tuple(names)
         described = [
-            (row.name, row.kind, row.entity, row.aggregation, row.window_ms, row.delay_ms, row.hop_ms) for row in rows
+            (row.name, row.kind, row.entity, row.aggregation)
+            + (row.window_ms, row.other_window_ms, row.delay_ms, row.hop_ms, row.other_hop_ms)
+            for row in rows
         ]
         self.schema_hash = hashlib.sha256(msgspec.json.encode(described)).hexdigest()
 
     def plan(self, limits: StateLimits) -> StatePlan:
         """The state that these features need."""
-        windows = sorted({row.window_ms for row in self.rows if row.entity == "customer" and row.window_ms})
+        customer_rows = [row for row in self.rows if row.entity == "customer"]
+        windows = sorted({length for row in customer_rows for length in (row.window_ms, row.other_window_ms) if length})
         kinds = {row.entity for row in self.rows}
         return StatePlan(
             customer_windows_ms=tuple(windows),
@@ -114,11 +153,15 @@ class FeatureSet:
 
     def _entity_plan(self, kind: str, limits: StateLimits) -> EntityPlan:
         rows = [row for row in self.rows if row.entity == kind]
-        series = []
-        for hop in sorted({row.hop_ms for row in rows if row.hop_ms}):
-            cuts = {cut for row in rows if row.hop_ms == hop for cut in (row.delay_ms, row.delay_ms + row.window_ms)}
-            retention = max(cuts) + limits.allowed_lateness_ms + hop
-            series.append(SeriesPlan(hop, retention, tuple(sorted(cuts))))
+        cuts_of_hop: dict[int, set[int]] = {}
+        for row in rows:
+            for hop, window in ((row.hop_ms, row.window_ms), (row.other_hop_ms, row.other_window_ms)):
+                if hop:
+                    cuts_of_hop.setdefault(hop, set()).update((row.delay_ms, row.delay_ms + window))
+        series = [
+            SeriesPlan(hop, max(cuts) + limits.allowed_lateness_ms + hop, tuple(sorted(cuts)))
+            for hop, cuts in sorted(cuts_of_hop.items())
+        ]
         return EntityPlan(
             kind=kind,
             series=tuple(series),
@@ -134,14 +177,23 @@ class FeatureSet:
     @staticmethod
     def _place(row: Feature, plan: StatePlan) -> Place:
         if row.entity == "customer":
-            return Place(window=plan.customer_windows_ms.index(row.window_ms) if row.window_ms else 0)
+            windows = plan.customer_windows_ms
+            return Place(
+                window=windows.index(row.window_ms) if row.window_ms else 0,
+                other_window=windows.index(row.other_window_ms) if row.other_window_ms else 0,
+            )
         kinds = [entity.kind for entity in plan.entities]
         if row.entity not in kinds:
             return Place()
         entity = kinds.index(row.entity)
-        for number, series in enumerate(plan.entities[entity].series):
-            if series.hop_ms == row.hop_ms:
-                head = series.cuts_ms.index(row.delay_ms)
-                tail = series.cuts_ms.index(row.delay_ms + row.window_ms)
-                return Place(entity=entity, series=number, head=head, tail=tail)
-        return Place(entity=entity)
+        series, head, tail = _cut_numbers(plan.entities[entity], row.hop_ms, row.delay_ms, row.window_ms)
+        other = _cut_numbers(plan.entities[entity], row.other_hop_ms, row.delay_ms, row.other_window_ms)
+        return Place(0, 0, entity, series, head, tail, *other)
+
+
+def _cut_numbers(plan: EntityPlan, hop_ms: int, delay_ms: int, window_ms: int) -> tuple[int, int, int]:
+    """Number of the series of this hop and of the window's head and tail cuts in it; zeros without a hop."""
+    for number, series in enumerate(plan.series):
+        if series.hop_ms == hop_ms:
+            return number, series.cuts_ms.index(delay_ms), series.cuts_ms.index(delay_ms + window_ms)
+    return 0, 0, 0

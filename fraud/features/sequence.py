@@ -1,0 +1,172 @@
+"""Sequence: orders of events that are harmless one by one."""
+
+from __future__ import annotations
+
+from fraud.features.amount import deviation
+from fraud.features.moment import Moment
+from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Feature, at_any_place, over_two_windows, over_window
+
+# A card is tested with amounts that nobody disputes; above five units of the base currency people look.
+_SMALL_AMOUNT_UNITS = 5
+# Deviations from the customer's mean beyond which an amount is high: one in a hundred of a customer's own.
+_HIGH_DEVIATION = 3.0
+# The median of the last 16 gaps is a habit of one to two weeks for a usual customer.
+_GAPS = 16
+# Three attempts within an hour are a burst: most customers make two a day.
+_BURST_COUNT = 3
+
+
+def _small_attempts(window: int, moment: Moment) -> int:
+    start, end = moment.starts[window], moment.end
+    if start == end:
+        return 0
+    limit = _SMALL_AMOUNT_UNITS * moment.minor_units
+    return sum(map(limit.__ge__, moment.history.amounts[start:end]))
+
+
+def _amount_to_small_attempts(window: int, moment: Moment) -> float:
+    start, end = moment.starts[window], moment.end
+    limit = _SMALL_AMOUNT_UNITS * moment.minor_units
+    small = [amount for amount in moment.history.amounts[start:end] if amount <= limit] if start < end else []
+    total = sum(small)
+    return moment.amount * len(small) / total if total else 0.0
+
+
+def _rising_amounts_run(window: int, moment: Moment) -> int:
+    merchant = moment.transaction.merchant_id
+    start, end = moment.starts[window], moment.end
+    if merchant is None or start == end:
+        return 1
+    history = moment.history
+    run, higher = 1, moment.amount
+    for place in range(end - 1, start - 1, -1):
+        if history.merchants[place] == merchant:
+            if history.amounts[place] >= higher:
+                break
+            run, higher = run + 1, history.amounts[place]
+    return run
+
+
+def _takeover_stage(moment: Moment) -> int:
+    profile, transaction = moment.profile, moment.transaction
+    count = profile.transaction_count
+    if not count or transaction.device_id is None:
+        return 0
+    now_ms = moment.timestamp_ms
+    since_ms = now_ms - DAY_MS
+    device_is_new = transaction.device_id not in profile.devices.first_days
+    device_ms = now_ms if device_is_new else profile.last_new_device_ms
+    if device_ms <= since_ms:
+        return 0
+    merchant = transaction.merchant_id
+    merchant_is_new = merchant is not None and merchant not in profile.merchants.first_days
+    merchant_ms = now_ms if merchant_is_new else profile.last_new_merchant_ms
+    if merchant_ms < device_ms:
+        return 1
+    usual = deviation(moment.amount, count, profile.amount_sum, profile.amount_squares, moment.minor_units)
+    return 3 if usual > _HIGH_DEVIATION else 2
+
+
+def _median_gap_ms(moment: Moment, start: int, end: int) -> int:
+    """Median of the last gaps between rows `start` and `end` (the lower one of two), 0 with fewer than two rows."""
+    times = moment.history.timestamps_ms[max(start, end - _GAPS - 1) : end]
+    gaps = sorted([later - earlier for earlier, later in zip(times, times[1:], strict=False)])
+    return gaps[(len(gaps) - 1) // 2] if gaps else 0
+
+
+def _gap_to_median(month: int, moment: Moment) -> float:
+    start, end = moment.starts[month], moment.end
+    if end - start < 2:
+        return MISSING
+    median = _median_gap_ms(moment, start, end)
+    return (moment.timestamp_ms - moment.history.timestamps_ms[end - 1]) / median if median else MISSING
+
+
+def _gap_before_burst(month: int, hour: int, moment: Moment) -> float:
+    first, end = moment.starts[hour], moment.end
+    start = moment.starts[month]
+    if end - first + 1 < _BURST_COUNT or first <= start:
+        return 0.0
+    median = _median_gap_ms(moment, start, first)
+    times = moment.history.timestamps_ms
+    return (times[first] - times[first - 1]) / median if median else 0.0
+
+
+def _presence_switches(window: int, moment: Moment) -> int:
+    start, end = moment.starts[window], moment.end
+    if start == end:
+        return 0
+    switches, before = 0, 0
+    for presence in (*moment.history.presences[start:end], moment.presence):
+        if presence:
+            switches += before not in (0, presence)
+            before = presence
+    return switches
+
+
+FEATURES = (
+    Feature(
+        "small_attempts_1h",
+        "integer",
+        "Earlier attempts of at most 5 units of base currency in an hour",
+        "customer",
+        "count small",
+        over_window(_small_attempts),
+        window_ms=HOUR_MS,
+    ),
+    Feature(
+        "amount_to_small_attempts_1h",
+        "number",
+        "Amount against the mean of the small attempts of the last hour, 0 without any",
+        "customer",
+        "ratio to small",
+        over_window(_amount_to_small_attempts),
+        window_ms=HOUR_MS,
+    ),
+    Feature(
+        "rising_amounts_run",
+        "integer",
+        "Length of the run of rising amounts at this merchant in 24 hours, this one included",
+        "customer",
+        "run",
+        over_window(_rising_amounts_run),
+        window_ms=DAY_MS,
+    ),
+    Feature(
+        "takeover_sequence_stage",
+        "integer",
+        "In 24 hours: 1 new device, 2 then new merchant, 3 then high amount",
+        "customer",
+        "stage",
+        at_any_place(_takeover_stage),
+    ),
+    Feature(
+        "gap_to_median_gap",
+        "number",
+        "Time since the last attempt against the median of the last 16 gaps",
+        "customer",
+        "ratio to median",
+        over_window(_gap_to_median),
+        window_ms=30 * DAY_MS,
+        missing="with fewer than two earlier attempts in 30 days",
+    ),
+    Feature(
+        "gap_before_burst",
+        "number",
+        "With three attempts in an hour: the gap before them against the median gap, else 0",
+        "customer",
+        "ratio to median",
+        over_two_windows(_gap_before_burst),
+        window_ms=30 * DAY_MS,
+        other_window_ms=HOUR_MS,
+    ),
+    Feature(
+        "presence_switches_24h",
+        "integer",
+        "Switches between card present and not present in 24 hours",
+        "customer",
+        "switches",
+        over_window(_presence_switches),
+        window_ms=DAY_MS,
+    ),
+)
