@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fraud.scoring import Estimate
+from fraud.scoring import Estimate, patterns
 
 
 def expected_score(trees, row, known):
@@ -144,6 +144,22 @@ def test_contributions_have_the_same_bits_at_batches_of_1_7_256_and_all():
         for size in (1, 7, 256):
             parts = [estimate.explain(matrix[start : start + size]) for start in range(0, len(matrix), size)]
             assert np.concatenate(parts).tobytes() == whole
+
+
+@pytest.mark.parametrize("tables_max_bytes", [0, 200_000])
+def test_contributions_looked_up_equal_those_integrated_for_each_row(tables_max_bytes, monkeypatch):
+    matrix, labels = training_rows(5, 9, count=500)
+    for estimator in (
+        HistGradientBoostingClassifier(max_iter=20, min_samples_leaf=2, early_stopping=False, random_state=0),
+        RandomForestClassifier(10, random_state=0),
+    ):
+        names = [str(index) for index in range(9)]
+        estimator.fit(matrix, labels)
+        looked_up = Estimate(estimator, names).explain(matrix)
+        with monkeypatch.context() as smaller:
+            smaller.setattr(patterns, "TABLES_MAX_BYTES", tables_max_bytes)
+            integrated = Estimate(estimator, names).explain(matrix)
+        assert np.abs(looked_up - integrated).max() < 1e-12
 
 
 def test_a_model_without_splits_explains_nothing():
