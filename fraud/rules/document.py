@@ -14,6 +14,8 @@ from fraud.rules.problems import PolicyError, Problem, Source
 
 # Room for ten thousand list entries. YAML is read at about 100 KB a second, so even a file of this size takes seconds.
 MAXIMUM_BYTES = 512 * 1024
+# A file with more is another kind of file, or one mistake repeated.
+_MAXIMUM_PROBLEMS = 100
 # A policy needs four levels; the composer is recursive, so depth has to end somewhere.
 MAXIMUM_DEPTH = 10
 
@@ -149,9 +151,16 @@ class Reader:
     def problem(self, node: yaml.Node, reason: str, hint: str = "") -> None:
         """Note a problem with the first line of `node`."""
         start, end = node.start_mark.index, node.end_mark.index
-        self.problems.append(
-            self.source.problem(start, min(end, start + 1) if _is_collection(node) else end, reason, hint)
-        )
+        self.problem_at(start, min(end, start + 1) if _is_collection(node) else end, reason, hint)
+
+    def problem_at(self, start: int, end: int, reason: str, hint: str) -> None:
+        """Note a problem with the characters from `start` to `end` of the file.
+
+        Raises `PolicyError` when there are so many that nobody reads them, and looking further only costs time.
+        """
+        self.problems.append(self.source.problem(start, end, reason, hint))
+        if len(self.problems) >= _MAXIMUM_PROBLEMS:
+            raise PolicyError(self.source.file_name, self.problems)
 
     def mapping(
         self, node: yaml.Node, what: str, required: Collection[str], optional: Collection[str]

@@ -161,6 +161,8 @@ def is_in(value: Value, choices: Choices) -> Truth:
 
 def _contained(values: Any, choices: frozenset[Any]) -> NDArray[np.bool_]:
     entries = np.asarray(values)
+    if not choices:
+        return np.zeros(entries.shape, dtype=np.bool_)
     found = np.fromiter(map(choices.__contains__, entries.ravel().tolist()), np.bool_, entries.size)
     return found.reshape(entries.shape)
 

@@ -69,9 +69,8 @@ class Source:
         text = self.text[self._starts[line - 1] : self._ends[line - 1]]
         first = max(0, column - _EXCERPT_CHARACTERS // 2) if len(text) > _EXCERPT_CHARACTERS else 0
         # An escape sequence in a file must not reach the reader's terminal, and a tab would move the caret.
-        shown = "".join(character if character.isprintable() else " " for character in text[first:])[
-            :_EXCERPT_CHARACTERS
-        ]
+        part = text[first : first + _EXCERPT_CHARACTERS]
+        shown = "".join(character if character.isprintable() else " " for character in part)
         width = max(1, min(length, len(shown) - (column - first)))
         margin = " " * len(str(line))
         return f"  {line} | {shown.rstrip()}\n  {margin} | {' ' * (column - first)}{'^' * width}"

@@ -353,6 +353,12 @@ def test_an_excerpt_of_a_long_line_shows_the_place_and_no_control_characters() -
     assert all(line.isprintable() for line in lines)
 
 
+def test_after_a_hundred_problems_no_more_are_looked_for() -> None:
+    error = refused(HEADER + "rules: [" + "{a: 1}," * 1_000 + "]\n")
+    assert len(error.problems) == 100
+    assert str(error).startswith("test.yaml is refused: 100 problems")
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"absent.yaml: cannot be read: No such file"):
         load_policy(tmp_path / "absent.yaml", NAMES)
@@ -383,7 +389,8 @@ def test_the_check_shows_a_valid_policy_in_tables(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(
         HEADER
-        + "description: A test\nscore_thresholds: {challenge: 0.5, block: 0.95}\nlists: {food: ['5411']}\nallow_lists:\n"
+        + "description: A test\nscore_thresholds: {challenge: 0.5, block: 0.95}\nlists: {food: ['5411']}\n"
+        + "allow_lists:\n"
         + listed("trusted", "merchant_category in food")
         + "rules:\n"
         + rule("high", "amount>  500", notify="[customer, analyst]", priority=3),
