@@ -1,12 +1,11 @@
-"""Amount: how unusual it is for this customer, in this category, at this merchant."""
+"""Amount: how unusual it is for this customer, and in this category."""
 
 from __future__ import annotations
 
 from math import sqrt
 
-from fraud.features.entity_windows import amount_to_mean, over_entity_window
 from fraud.features.moment import Moment
-from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Feature, at_any_place, over_window
+from fraud.features.table import DAY_MS, MISSING, Feature, over_windows, together
 
 # A customer with two equal payments has no deviation; a tenth of the mean, and one unit of currency, is what a person
 # would not notice. Without the floor the third payment would be infinitely unusual.
@@ -26,58 +25,40 @@ def deviation(amount: int, count: int, total: int, squares: int, minor_units: in
     return (amount - mean) / max(sqrt(variance), floor)
 
 
-def _amount_deviation(moment: Moment) -> float:
-    profile = moment.profile
+def _against_habits(moment: Moment) -> tuple[float, float, float, float, float]:
+    """The amount; its deviation and ratio to the maximum, over all payments and within the merchant category."""
+    profile, amount, unit = moment.profile, moment.amount, moment.minor_units
     count = profile.transaction_count
     if not count:
-        return MISSING
-    return deviation(moment.amount, count, profile.amount_sum, profile.amount_squares, moment.minor_units)
-
-
-def _amount_to_maximum(moment: Moment) -> float:
-    highest = moment.profile.amount_maximum
-    return moment.amount / highest if highest else MISSING
-
-
-def _category_deviation(moment: Moment) -> float:
+        return amount / unit, MISSING, MISSING, MISSING, MISSING
+    overall = deviation(amount, count, profile.amount_sum, profile.amount_squares, unit)
+    highest = profile.amount_maximum
+    to_maximum = amount / highest if highest else MISSING
     category = moment.transaction.merchant_category
-    known = None if category is None else moment.profile.category_amounts.read(category)
+    known = None if category is None else profile.category_amounts.read(category)
     if known is None:
-        return MISSING
-    count, total, _, squares = known
-    return deviation(moment.amount, count, total, squares, moment.minor_units)
+        return amount / unit, overall, to_maximum, MISSING, MISSING
+    count, total, highest, squares = known
+    in_category = deviation(amount, count, total, squares, unit)
+    return amount / unit, overall, to_maximum, in_category, amount / highest if highest else MISSING
 
 
-def _category_to_maximum(moment: Moment) -> float:
-    category = moment.transaction.merchant_category
-    known = None if category is None else moment.profile.category_amounts.read(category)
-    return moment.amount / known[2] if known is not None and known[2] else MISSING
+def _identical(windows: tuple[int, ...], moment: Moment) -> list[int]:
+    amounts, amount, starts, end = moment.history.amounts, moment.amount, moment.starts, moment.end
+    return [amounts[starts[window] : end].count(amount) if starts[window] < end else 0 for window in windows]
 
 
-def _identical_amounts(window: int, moment: Moment) -> int:
-    return moment.history.amounts[moment.starts[window] : moment.end].count(moment.amount)
-
-
-def _amount_value(moment: Moment) -> float:
-    return moment.amount / moment.minor_units
-
+_HABITS = together(5, _against_habits)
 
 FEATURES = (
-    Feature(
-        "amount_base",
-        "number",
-        "The amount in base currency",
-        "transaction",
-        "value",
-        at_any_place(_amount_value),
-    ),
+    Feature("amount_base", "number", "The amount in base currency", "transaction", "value", _HABITS),
     Feature(
         "amount_deviation",
         "number",
         "Deviations from the customer's mean amount, with a floor under the deviation",
         "customer",
         "deviation",
-        at_any_place(_amount_deviation),
+        _HABITS,
         missing="for a customer's first payment",
     ),
     Feature(
@@ -86,8 +67,8 @@ FEATURES = (
         "Amount against the customer's highest so far",
         "customer",
         "ratio to maximum",
-        at_any_place(_amount_to_maximum),
-        missing="for a customer's first payment",
+        _HABITS,
+        missing="without an earlier payment above zero",
     ),
     Feature(
         "amount_deviation_in_category",
@@ -95,7 +76,7 @@ FEATURES = (
         "Deviations from the customer's mean amount in this merchant category",
         "customer",
         "deviation in category",
-        at_any_place(_category_deviation),
+        _HABITS,
         missing="for a category new to the customer",
     ),
     Feature(
@@ -104,7 +85,7 @@ FEATURES = (
         "Amount against the customer's highest in this merchant category",
         "customer",
         "ratio to maximum in category",
-        at_any_place(_category_to_maximum),
+        _HABITS,
         missing="for a category new to the customer",
     ),
     Feature(
@@ -113,18 +94,7 @@ FEATURES = (
         "Earlier attempts of exactly this amount in 24 hours",
         "customer",
         "count identical",
-        over_window(_identical_amounts),
+        over_windows(_identical),
         window_ms=DAY_MS,
-    ),
-    Feature(
-        "amount_to_merchant_mean_30d",
-        "number",
-        "Amount against the merchant's mean of 30 days, this one not included",
-        "merchant",
-        "ratio to mean",
-        over_entity_window(amount_to_mean),
-        window_ms=30 * DAY_MS,
-        hop_ms=HOUR_MS,
-        missing="without another payment there in 30 days",
     ),
 )

@@ -32,6 +32,11 @@ def card_presence(transaction: Transaction) -> int:
     return CARD_NOT_PRESENT if transaction.channel in _REMOTE_CHANNELS else UNKNOWN_PRESENCE
 
 
+def shared(text: str | None) -> str | None:
+    """The one string object that stands for this text everywhere: categories and countries are few."""
+    return None if text is None else intern(text)
+
+
 class CustomerHistory:
     """Authorisations of the longest window, sorted by timestamp, arrival order within a timestamp.
 
@@ -78,21 +83,35 @@ class CustomerHistory:
         """Add a row in its place; `merchant` and `device` are the shared string objects of these identifiers."""
         timestamps = self.timestamps_ms
         timestamp_ms, amount = transaction.timestamp_ms, transaction.base_amount_minor
+        if timestamps and timestamp_ms < timestamps[-1]:
+            self._insert_in_between(transaction, merchant, device, presence)
+            return
         cumulative = self.cumulative_amounts
-        place = len(timestamps)
-        if place and timestamp_ms < timestamps[-1]:
-            place = bisect_right(timestamps, timestamp_ms)
-            for later in range(place, len(cumulative)):
-                cumulative[later] += amount
-        timestamps.insert(place, timestamp_ms)
-        before = cumulative[place - 1] if place else self.base_amount
-        cumulative.insert(place, before + amount)
+        timestamps.append(timestamp_ms)
+        cumulative.append((cumulative[-1] if cumulative else self.base_amount) + amount)
+        if self.amounts is not None:
+            self.amounts.append(amount)
+            self.merchants.append(merchant)
+            self.categories.append(shared(transaction.merchant_category))
+            self.countries.append(shared(transaction.country))
+            self.devices.append(device)
+            self.declined.append(transaction.auth_result == "declined")
+            self.presences.append(presence)
+
+    def _insert_in_between(
+        self, transaction: Transaction, merchant: str | None, device: str | None, presence: int
+    ) -> None:
+        amount, cumulative = transaction.base_amount_minor, self.cumulative_amounts
+        place = bisect_right(self.timestamps_ms, transaction.timestamp_ms)
+        self.timestamps_ms.insert(place, transaction.timestamp_ms)
+        cumulative.insert(place, cumulative[place - 1] if place else self.base_amount)
+        for later in range(place, len(cumulative)):
+            cumulative[later] += amount
         if self.amounts is not None:
             self.amounts.insert(place, amount)
             self.merchants.insert(place, merchant)
-            category, country = transaction.merchant_category, transaction.country
-            self.categories.insert(place, None if category is None else intern(category))
-            self.countries.insert(place, None if country is None else intern(country))
+            self.categories.insert(place, shared(transaction.merchant_category))
+            self.countries.insert(place, shared(transaction.country))
             self.devices.insert(place, device)
             self.declined.insert(place, transaction.auth_result == "declined")
             self.presences.insert(place, presence)

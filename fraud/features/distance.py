@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fraud.features.customer_state import CARD_PRESENT
-from fraud.features.geography import distance_km, place_vector, unit_vector
+from fraud.features.customer_state import CARD_PRESENT, card_presence
+from fraud.features.geography import distance_km, place_of, place_vector, unit_vector
 from fraud.features.moment import Moment
-from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Feature, at_any_place, over_window
+from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Feature, alone, over_windows
 
 # Terminals are registered at a head office a town away often enough; under this distance a speed means nothing.
 _SPEED_FROM_KM = 50.0
@@ -16,7 +16,7 @@ _SHORTEST_TRIP_MS = MINUTE_MS
 def _travel_speed_kmh(moment: Moment) -> float:
     transaction, last = moment.transaction, moment.profile.last_present
     latitude, longitude = transaction.latitude, transaction.longitude
-    if last is None or latitude is None or longitude is None or moment.presence != CARD_PRESENT:
+    if last is None or latitude is None or longitude is None or card_presence(transaction) != CARD_PRESENT:
         return MISSING
     last_ms, last_latitude, last_longitude = last
     if latitude == last_latitude and longitude == last_longitude:
@@ -29,9 +29,12 @@ def _travel_speed_kmh(moment: Moment) -> float:
 
 def _distance_to_usual_place_km(moment: Moment) -> float:
     transaction, places = moment.transaction, moment.profile.places
-    if not places or transaction.latitude is None or transaction.longitude is None:
+    latitude, longitude = transaction.latitude, transaction.longitude
+    if not places or latitude is None or longitude is None:
         return MISSING
-    here = unit_vector(transaction.latitude, transaction.longitude)
+    if place_of(latitude, longitude) in places:
+        return 0.0
+    here = unit_vector(latitude, longitude)
     return min([distance_km(here, place_vector(place)) for place in places])
 
 
@@ -40,16 +43,15 @@ def _country_is_home(moment: Moment) -> bool | float:
     return MISSING if home is None or country is None else country == home
 
 
-def _country_changed(window: int, moment: Moment) -> bool | float:
-    country = moment.transaction.country
+def _country_changed(windows: tuple[int, ...], moment: Moment) -> list[bool | float]:
+    country, countries = moment.transaction.country, moment.history.countries
     if country is None:
-        return MISSING
-    countries = moment.history.countries
-    for place in range(moment.end - 1, moment.starts[window] - 1, -1):
+        return [MISSING]
+    for place in range(moment.end - 1, moment.starts[windows[0]] - 1, -1):
         before = countries[place]
         if before is not None:
-            return before != country
-    return MISSING
+            return [before != country]
+    return [MISSING]
 
 
 FEATURES = (
@@ -59,16 +61,16 @@ FEATURES = (
         "Speed from the last card-present event, 0 under 50 km",
         "customer",
         "speed",
-        at_any_place(_travel_speed_kmh),
+        alone(_travel_speed_kmh),
         missing="unless both events were card-present with a position",
     ),
     Feature(
         "distance_to_usual_place_km",
         "number",
-        "Kilometres to the nearest of the customer's usual places",
+        "Kilometres to the nearest of the customer's usual places, 0 within one's cell of 0.1 degrees",
         "customer",
         "distance",
-        at_any_place(_distance_to_usual_place_km),
+        alone(_distance_to_usual_place_km),
         missing="without a position now or before",
     ),
     Feature(
@@ -77,7 +79,7 @@ FEATURES = (
         "Whether the country is that of most of the customer's payments",
         "customer",
         "comparison",
-        at_any_place(_country_is_home),
+        alone(_country_is_home),
         missing="without a country now or before",
     ),
     Feature(
@@ -86,7 +88,7 @@ FEATURES = (
         "Whether the country differs from the last one of 24 hours",
         "customer",
         "comparison",
-        over_window(_country_changed),
+        over_windows(_country_changed),
         window_ms=DAY_MS,
         missing="without a country now or in 24 hours",
     ),

@@ -7,7 +7,7 @@ from operator import attrgetter
 from fraud.features.customer_state import CustomerState
 from fraud.features.entity_state import EntityState
 from fraud.features.moment import Moment
-from fraud.features.plan import ENTITY_FIELDS, EntityPlan, StatePlan
+from fraud.features.plan import ENTITY_FIELDS, StatePlan
 from fraud.features.table import FeatureSet, Value
 from fraud.transaction import Transaction
 
@@ -27,9 +27,9 @@ class Extraction:
         self.plan = plan
         self._functions = feature_set.functions(plan)
         self._moment = Moment(base_exponent)
-        self._kinds: list[tuple[EntityPlan, attrgetter[str | None]]] = [
-            (entity, attrgetter(ENTITY_FIELDS[entity.kind])) for entity in plan.entities
-        ]
+        self._kinds = [entity.kind for entity in plan.entities]
+        # The last one only makes sure that the result is a tuple, whatever the number of kinds.
+        self._identifiers = attrgetter(*(ENTITY_FIELDS[kind] for kind in self._kinds), "transaction_id")
 
     def customer(self, user_id: str, timestamp_ms: int, customers: CustomerStates) -> CustomerState:
         """The customer's state, a new one if there is none or it is forgotten by then."""
@@ -40,20 +40,20 @@ class Extraction:
 
     def entity_keys(self, transaction: Transaction) -> list[tuple[str, str]]:
         """Kind and identifier of each entity that `transaction` names."""
-        keys = [(entity_plan.kind, identifier(transaction)) for entity_plan, identifier in self._kinds]
+        keys = zip(self._kinds, self._identifiers(transaction), strict=False)
         return [(kind, key) for kind, key in keys if key is not None]
 
     def entities(self, transaction: Transaction, states: EntityStates) -> list[EntityState | None]:
         """The states of the entities that `transaction` names, in the order of the plan; None where it names none."""
         found: list[EntityState | None] = []
-        for entity_plan, identifier in self._kinds:
-            key = identifier(transaction)
+        timestamp_ms, forget_after_ms = transaction.timestamp_ms, self.plan.forget_after_ms
+        for key, entity_plan in zip(self._identifiers(transaction), self.plan.entities, strict=False):
             if key is None:
                 found.append(None)
                 continue
             of_kind = states[entity_plan.kind]
             state = of_kind.get(key)
-            if state is None or state.is_forgotten(transaction.timestamp_ms, self.plan):
+            if state is None or timestamp_ms - state.newest_ms > forget_after_ms:
                 state = of_kind[key] = EntityState(key, entity_plan)
             found.append(state)
         return found
@@ -67,7 +67,10 @@ class Extraction:
 
     def values(self, moment: Moment) -> list[Value]:
         """The feature values in the order of the set."""
-        return [function(moment) for function in self._functions]
+        values: list[Value] = []
+        for function in self._functions:
+            values += function(moment)
+        return values
 
     def absorb(
         self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]

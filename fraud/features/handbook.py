@@ -2,82 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Sequence
 
 from fraud.features.moment import Moment
-from fraud.features.table import DAY_MS, SECOND_MS, Compute, Feature, Place, at_any_place
+from fraud.features.plan import StatePlan
+from fraud.features.table import DAY_MS, HOUR_MS, SECOND_MS, Compute, Feature, Value, over_windows, together
 
 # The delay after which the book takes a terminal's transactions as labelled.
 LABEL_DELAY_MS = 7 * DAY_MS
 # The data has whole seconds, so a hop of one second makes the sawtooth windows exact.
 HOP_MS = SECOND_MS
 _WINDOW_DAYS = (1, 7, 30)
+_NO_TERMINAL = (0, 0.0) * len(_WINDOW_DAYS)
 
 
-def _amount(moment: Moment) -> float:
-    return moment.amount / moment.minor_units
-
-
-def _during_weekend(moment: Moment) -> int:
+def _of_transaction(moment: Moment) -> tuple[float, int, int]:
+    timestamp_ms = moment.timestamp_ms
     # 1970-01-01 was a Thursday, weekday 3.
-    return int((moment.timestamp_ms // DAY_MS + 3) % 7 >= 5)
+    weekend = (timestamp_ms // DAY_MS + 3) % 7 >= 5
+    night = timestamp_ms // HOUR_MS % 24 <= 6
+    return moment.amount / moment.minor_units, int(weekend), int(night)
 
 
-def _during_night(moment: Moment) -> int:
-    return int(moment.timestamp_ms // 3_600_000 % 24 <= 6)
+def _of_customer(windows: tuple[int, ...], moment: Moment) -> list[Value]:
+    """Count and mean amount in the window of every second row, this transaction included."""
+    values: list[Value] = []
+    end, history = moment.end, moment.history
+    for window in windows[::2]:
+        start = moment.starts[window]
+        count = end - start + 1
+        values += (count, (history.amount_sum(start, end) + moment.amount) / (count * moment.minor_units))
+    return values
 
 
-def _customer_count(place: Place) -> Compute:
-    window = place.window
+def _of_terminal(rows: Sequence[Feature], plan: StatePlan) -> Compute:
+    """Count, and share of known frauds, in the delayed window of every second row."""
+    terminal = plan.entity_number("terminal")
+    offsets_ms = tuple(LABEL_DELAY_MS + row.window_ms for row in rows[::2])
 
-    def compute(moment: Moment) -> int:
-        return moment.end - moment.starts[window] + 1
-
-    return compute
-
-
-def _customer_average(place: Place) -> Compute:
-    window = place.window
-
-    def compute(moment: Moment) -> float:
-        start, end = moment.starts[window], moment.end
-        total = moment.history.amount_sum(start, end) + moment.amount
-        return total / ((end - start + 1) * moment.minor_units)
-
-    return compute
-
-
-def _terminal_count(place: Place) -> Compute:
-    entity, series, head, tail = place.entity, place.series, place.head, place.tail
-
-    def compute(moment: Moment) -> int:
-        state = moment.entities[entity]
+    def compute(moment: Moment) -> Sequence[Value]:
+        state = moment.entities[terminal]
         if state is None:
-            return 0
-        cuts, counts = moment.cuts[entity][series], state.series[series].counts
-        return counts[cuts[head] - 1] - counts[cuts[tail] - 1]
+            return _NO_TERMINAL
+        timestamp_ms, buckets, counts = moment.timestamp_ms, state.buckets, state.counts
+        last = (timestamp_ms - LABEL_DELAY_MS) // HOP_MS
+        place = bisect_right(buckets, last)
+        until = counts[place - 1]
+        values: list[Value] = []
+        for offset_ms in offsets_ms:
+            before = (timestamp_ms - offset_ms) // HOP_MS
+            place = bisect_right(buckets, before, 0, place)
+            count = until - counts[place - 1]
+            if count and state.fraud_timestamps_ms:
+                values += (count, state.known_frauds(before, last, HOP_MS) / count)
+            else:
+                values += (count, 0.0)
+        return values
 
     return compute
 
 
-def _terminal_risk(window_days: int) -> Callable[[Place], Compute]:
-    window_ms = window_days * DAY_MS
+_CUSTOMER_FAMILY = over_windows(_of_customer)
+_TRANSACTION_FAMILY = together(3, _of_transaction)
 
-    def build(place: Place) -> Compute:
-        count = _terminal_count(place)
-        entity = place.entity
 
-        def compute(moment: Moment) -> float:
-            state = moment.entities[entity]
-            if state is None or not state.fraud_timestamps_ms:
-                return 0.0
-            frauds = state.known_frauds(moment.timestamp_ms, window_ms, LABEL_DELAY_MS, HOP_MS)
-            transactions = count(moment)
-            return frauds / transactions if transactions else 0.0
-
-        return compute
-
-    return build
+def _transaction_row(name: str, kind: str, meaning: str) -> Feature:
+    return Feature(
+        name,
+        "number" if kind == "number" else "integer",
+        meaning,
+        "transaction",
+        "value",
+        _TRANSACTION_FAMILY,
+        detailed=False,
+    )
 
 
 def _customer_rows(days: int) -> tuple[Feature, Feature]:
@@ -88,7 +87,7 @@ def _customer_rows(days: int) -> tuple[Feature, Feature]:
         f"Transactions of the customer in {days} days, this one included",
         "customer",
         "count",
-        _customer_count,
+        _CUSTOMER_FAMILY,
         window_ms=window,
         detailed=False,
     )
@@ -98,7 +97,7 @@ def _customer_rows(days: int) -> tuple[Feature, Feature]:
         f"Mean amount of the customer in {days} days, this one included, in base currency",
         "customer",
         "mean",
-        _customer_average,
+        _CUSTOMER_FAMILY,
         window_ms=window,
         detailed=False,
     )
@@ -113,7 +112,7 @@ def _terminal_rows(days: int) -> tuple[Feature, Feature]:
         f"Transactions at the terminal in {days} days that ended 7 days ago",
         "terminal",
         "count",
-        _terminal_count,
+        _of_terminal,
         window_ms=window,
         delay_ms=LABEL_DELAY_MS,
         hop_ms=HOP_MS,
@@ -125,7 +124,7 @@ def _terminal_rows(days: int) -> tuple[Feature, Feature]:
         f"Share of known frauds among the terminal's transactions in {days} days that ended 7 days ago; 0 if none",
         "terminal",
         "fraud share",
-        _terminal_risk(days),
+        _of_terminal,
         window_ms=window,
         delay_ms=LABEL_DELAY_MS,
         hop_ms=HOP_MS,
@@ -135,33 +134,9 @@ def _terminal_rows(days: int) -> tuple[Feature, Feature]:
 
 
 FEATURES = (
-    Feature(
-        "TX_AMOUNT",
-        "number",
-        "The amount in base currency",
-        "transaction",
-        "value",
-        at_any_place(_amount),
-        detailed=False,
-    ),
-    Feature(
-        "TX_DURING_WEEKEND",
-        "integer",
-        "1 on Saturday and Sunday (UTC)",
-        "transaction",
-        "weekend",
-        at_any_place(_during_weekend),
-        detailed=False,
-    ),
-    Feature(
-        "TX_DURING_NIGHT",
-        "integer",
-        "1 from 00:00 to 06:59 (UTC)",
-        "transaction",
-        "night",
-        at_any_place(_during_night),
-        detailed=False,
-    ),
+    _transaction_row("TX_AMOUNT", "number", "The amount in base currency"),
+    _transaction_row("TX_DURING_WEEKEND", "integer", "1 on Saturday and Sunday (UTC)"),
+    _transaction_row("TX_DURING_NIGHT", "integer", "1 from 00:00 to 06:59 (UTC)"),
     *(row for days in _WINDOW_DAYS for row in _customer_rows(days)),
     *(row for days in _WINDOW_DAYS for row in _terminal_rows(days)),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from fraud.features.customer_state import CustomerState, card_presence
+from fraud.features.customer_state import CustomerState
 from fraud.features.entity_state import EntityState
 from fraud.features.plan import StatePlan
 from fraud.transaction import Transaction
@@ -14,18 +14,16 @@ class Moment:
     """A transaction, its customer and its entities as they were before it. One instance is filled again for each.
 
     `starts[i]` and `end` bound the customer's rows in window i of the plan: timestamp in (t - w, t], not counting the
-    transaction itself. `entities[k]` is the state of kind k (None: the transaction names none), `cuts[k][s]` the cut
-    places of its series s. `amount` is in base minor units, `minor_units` how many of them make one unit.
+    transaction itself. `entities[k]` is the state of kind k (None: the transaction names none). `amount` is in base
+    minor units, `minor_units` how many of them make one unit.
     """
 
     __slots__ = (
         "amount",
-        "cuts",
         "end",
         "entities",
         "history",
         "minor_units",
-        "presence",
         "profile",
         "starts",
         "timestamp_ms",
@@ -39,7 +37,6 @@ class Moment:
     def __init__(self, base_exponent: int) -> None:
         self.minor_units = 10**base_exponent
         self.starts: list[int] = []
-        self.cuts: list[list[list[int]]] = []
 
     def fill(
         self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None], plan: StatePlan
@@ -51,17 +48,18 @@ class Moment:
         self.amount = transaction.base_amount_minor
         self.history = customer.history
         self.profile = customer.profile
-        self.presence = card_presence(transaction)
         timestamps = customer.history.timestamps_ms
         end = len(timestamps)
         if end and timestamps[-1] > timestamp_ms:
             end = bisect_right(timestamps, timestamp_ms)
         self.end = end
-        self.starts = [
-            bisect_right(timestamps, timestamp_ms - window, 0, end) for window in plan.customer_windows_ms
-        ]
+        if end:
+            # Shorter windows start at or after longer ones do.
+            start, starts = end, []
+            for window in plan.customer_windows_ms:
+                start = bisect_right(timestamps, timestamp_ms - window, 0, start)
+                starts.append(start)
+            self.starts = starts
+        else:
+            self.starts = [0] * len(plan.customer_windows_ms)
         self.entities = entities
-        self.cuts = [
-            [] if entity is None else entity.cut_places(timestamp_ms, entity_plan)
-            for entity, entity_plan in zip(entities, plan.entities, strict=True)
-        ]

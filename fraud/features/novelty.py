@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import log
 from operator import attrgetter
 
 from fraud.features.moment import Moment
-from fraud.features.profile import KnownThings
-from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Compute, Feature, Place, at_any_place
+from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Feature, Value, together
 
 # What it is called, the transaction's field, the profile's memory of it.
 _THINGS = (
@@ -20,41 +18,28 @@ _THINGS = (
     ("card", "card_id", "cards"),
     ("counterparty", "counterparty_id", "counterparties"),
 )
+_things_of_transaction = attrgetter(*(field for _, field, _ in _THINGS))
+_memories_of_profile = attrgetter(*(memory for _, _, memory in _THINGS))
 _HOURS = 24
 # Merchant categories that a customer may plausibly use; with it a new category surprises, but not without limit.
 _CATEGORY_ALTERNATIVES = 16
 
 
-def _is_new(field: str, memory: str) -> Callable[[Place], Compute]:
-    of_transaction: attrgetter[str | None] = attrgetter(f"transaction.{field}")
-    of_profile: attrgetter[KnownThings] = attrgetter(f"profile.{memory}")
-
-    def compute(moment: Moment) -> bool | float:
-        thing = of_transaction(moment)
-        return MISSING if thing is None else thing not in of_profile(moment).first_days
-
-    return at_any_place(compute)
-
-
-def _days_since_first(field: str, memory: str) -> Callable[[Place], Compute]:
-    of_transaction: attrgetter[str | None] = attrgetter(f"transaction.{field}")
-    of_profile: attrgetter[KnownThings] = attrgetter(f"profile.{memory}")
-
-    def compute(moment: Moment) -> float:
-        thing = of_transaction(moment)
-        if thing is None:
-            return MISSING
-        first_day = of_profile(moment).first_days.get(thing)
-        return 0 if first_day is None else max(0, moment.profile.day_of(moment.timestamp_ms) - first_day)
-
-    return at_any_place(compute)
-
-
-def _tenure_days(moment: Moment) -> float:
+def _novelty(moment: Moment) -> list[Value]:
+    """For each thing: whether it is new to the customer, and whole days since it was first used."""
     profile = moment.profile
-    if not profile.transaction_count:
-        return 0.0
-    return max(0, moment.timestamp_ms - profile.first_seen_ms) / DAY_MS
+    today = profile.day_of(moment.timestamp_ms)
+    values: list[Value] = []
+    for thing, memory in zip(_things_of_transaction(moment.transaction), _memories_of_profile(profile), strict=True):
+        if thing is None:
+            values += (MISSING, MISSING)
+            continue
+        first_day = memory.first_days.get(thing)
+        if first_day is None:
+            values += (True, 0)
+        else:
+            values += (False, max(0, today - first_day))
+    return values
 
 
 def surprise(seen: int, total: int, alternatives: int) -> float:
@@ -62,20 +47,24 @@ def surprise(seen: int, total: int, alternatives: int) -> float:
     return log((total + alternatives) / (seen + 1))
 
 
-def _hour_surprise(moment: Moment) -> float:
-    profile = moment.profile
-    return surprise(profile.hour_counts[moment.timestamp_ms // HOUR_MS % 24], profile.transaction_count, _HOURS)
-
-
-def _category_surprise(moment: Moment) -> float:
+def _habits(moment: Moment) -> tuple[float, float, float]:
+    """Tenure in days, surprise of the hour, surprise of the category."""
+    profile, timestamp_ms = moment.profile, moment.timestamp_ms
+    total = profile.transaction_count
+    tenure = max(0, timestamp_ms - profile.first_seen_ms) / DAY_MS if total else 0.0
+    hour = surprise(profile.hour_counts[timestamp_ms // HOUR_MS % _HOURS], total, _HOURS)
     category = moment.transaction.merchant_category
     if category is None:
-        return MISSING
-    known = moment.profile.category_amounts.read(category)
-    return surprise(0 if known is None else known[0], moment.profile.transaction_count, _CATEGORY_ALTERNATIVES)
+        return tenure, hour, MISSING
+    known = profile.category_amounts.count(category)
+    return tenure, hour, surprise(known, total, _CATEGORY_ALTERNATIVES)
 
 
-def _rows(what: str, field: str, memory: str) -> tuple[Feature, Feature]:
+_NOVELTY = together(2 * len(_THINGS), _novelty)
+_HABITS = together(3, _habits)
+
+
+def _rows(what: str) -> tuple[Feature, Feature]:
     title = what.replace("_", " ")
     missing = f"without a {title}"
     is_new = Feature(
@@ -84,7 +73,7 @@ def _rows(what: str, field: str, memory: str) -> tuple[Feature, Feature]:
         f"Whether the {title} is new to the customer",
         "customer",
         "novelty",
-        _is_new(field, memory),
+        _NOVELTY,
         missing=missing,
     )
     days = Feature(
@@ -93,21 +82,16 @@ def _rows(what: str, field: str, memory: str) -> tuple[Feature, Feature]:
         f"Whole days since the customer first used the {title}, 0 for a new one",
         "customer",
         "age",
-        _days_since_first(field, memory),
+        _NOVELTY,
         missing=missing,
     )
     return is_new, days
 
 
 FEATURES = (
-    *(row for thing in _THINGS for row in _rows(*thing)),
+    *(row for what, _, _ in _THINGS for row in _rows(what)),
     Feature(
-        "customer_tenure_days",
-        "number",
-        "Days since the customer was first seen",
-        "customer",
-        "age",
-        at_any_place(_tenure_days),
+        "customer_tenure_days", "number", "Days since the customer was first seen", "customer", "age", _HABITS
     ),
     Feature(
         "hour_surprise",
@@ -115,7 +99,7 @@ FEATURES = (
         "How surprising the hour (UTC) is for the customer, in nats",
         "customer",
         "surprise",
-        at_any_place(_hour_surprise),
+        _HABITS,
     ),
     Feature(
         "category_surprise",
@@ -123,7 +107,7 @@ FEATURES = (
         "How surprising the merchant category is for the customer, in nats",
         "customer",
         "surprise",
-        at_any_place(_category_surprise),
+        _HABITS,
         missing="without a category",
     ),
 )

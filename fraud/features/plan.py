@@ -1,4 +1,4 @@
-"""What a feature set needs remembered: window lengths, optional columns, and the cut points of each kind of entity."""
+"""What a feature set needs remembered: window lengths, optional details, and the buckets of each kind of entity."""
 
 from __future__ import annotations
 
@@ -16,27 +16,16 @@ ENTITY_KINDS = tuple(ENTITY_FIELDS)
 
 
 @dataclass(frozen=True)
-class SeriesPlan:
-    """One series of buckets: its hop, how long buckets are kept, and the cut points that features look up.
-
-    A cut is an offset before the transaction: buckets that end at or before `timestamp - offset` lie before the cut;
-    offset 0 includes the bucket in progress.
-    """
-
-    hop_ms: int
-    retention_ms: int
-    cuts_ms: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class EntityPlan:
-    """What is remembered about entities of one kind."""
+    """What is remembered about entities of one kind: counters in buckets of `hop_ms`, kept for `retention_ms`."""
 
     kind: str
-    series: tuple[SeriesPlan, ...]
+    hop_ms: int
+    retention_ms: int
     counts_customers: bool
     counts_cards: bool
-    fraud_retention_ms: int
+    sums_amounts: bool
+    counts_first_times: bool
 
 
 @dataclass(frozen=True)
@@ -54,3 +43,11 @@ class StatePlan:
     def customer_retention_ms(self) -> int:
         """How far back a customer's rows are kept, against its newest."""
         return max(self.customer_windows_ms, default=0) + self.allowed_lateness_ms
+
+    def window_number(self, window_ms: int) -> int:
+        """Where a customer window's start stands in `Moment.starts`."""
+        return self.customer_windows_ms.index(window_ms)
+
+    def entity_number(self, kind: str) -> int:
+        """Where an entity of this kind stands in `Moment.entities`."""
+        return [entity.kind for entity in self.entities].index(kind)

@@ -54,6 +54,11 @@ class AmountStatistics:
         numbers[base + _SQUARES_HIGH] = squares >> _LIMB_BITS
         numbers[base + _SQUARES_LOW] = squares & _LIMB_MASK
 
+    def count(self, key: str) -> int:
+        """How many amounts were counted under `key`."""
+        slot = self.slots.get(key)
+        return 0 if slot is None else self._numbers[slot * _COLUMNS + _COUNT]
+
     def read(self, key: str) -> tuple[int, int, int, int] | None:
         """Count, sum, maximum and sum of squares under `key`."""
         slot = self.slots.get(key)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fraud.features.amount import deviation
+from fraud.features.customer_state import UNKNOWN_PRESENCE, card_presence
 from fraud.features.moment import Moment
-from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Feature, at_any_place, over_two_windows, over_window
+from fraud.features.plan import StatePlan
+from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Compute, Feature, alone, over_windows
+
+Windows = tuple[int, ...]
 
 # A card is tested with amounts that nobody disputes; above five units of the base currency people look.
 _SMALL_AMOUNT_UNITS = 5
@@ -16,27 +22,22 @@ _GAPS = 16
 _BURST_COUNT = 3
 
 
-def _small_attempts(window: int, moment: Moment) -> int:
-    start, end = moment.starts[window], moment.end
+def _small_attempts(windows: Windows, moment: Moment) -> tuple[int, float]:
+    """Count of small attempts; the amount against their mean."""
+    start, end = moment.starts[windows[0]], moment.end
     if start == end:
-        return 0
+        return 0, 0.0
     limit = _SMALL_AMOUNT_UNITS * moment.minor_units
-    return sum(map(limit.__ge__, moment.history.amounts[start:end]))
-
-
-def _amount_to_small_attempts(window: int, moment: Moment) -> float:
-    start, end = moment.starts[window], moment.end
-    limit = _SMALL_AMOUNT_UNITS * moment.minor_units
-    small = [amount for amount in moment.history.amounts[start:end] if amount <= limit] if start < end else []
+    small = [amount for amount in moment.history.amounts[start:end] if amount <= limit]
     total = sum(small)
-    return moment.amount * len(small) / total if total else 0.0
+    return len(small), moment.amount * len(small) / total if total else 0.0
 
 
-def _rising_amounts_run(window: int, moment: Moment) -> int:
+def _rising_amounts_run(windows: Windows, moment: Moment) -> tuple[int]:
     merchant = moment.transaction.merchant_id
-    start, end = moment.starts[window], moment.end
+    start, end = moment.starts[windows[0]], moment.end
     if merchant is None or start == end:
-        return 1
+        return (1,)
     history = moment.history
     run, higher = 1, moment.amount
     for place in range(end - 1, start - 1, -1):
@@ -44,7 +45,7 @@ def _rising_amounts_run(window: int, moment: Moment) -> int:
             if history.amounts[place] >= higher:
                 break
             run, higher = run + 1, history.amounts[place]
-    return run
+    return (run,)
 
 
 def _takeover_stage(moment: Moment) -> int:
@@ -74,35 +75,39 @@ def _median_gap_ms(moment: Moment, start: int, end: int) -> int:
     return gaps[(len(gaps) - 1) // 2] if gaps else 0
 
 
-def _gap_to_median(month: int, moment: Moment) -> float:
-    start, end = moment.starts[month], moment.end
-    if end - start < 2:
-        return MISSING
-    median = _median_gap_ms(moment, start, end)
-    return (moment.timestamp_ms - moment.history.timestamps_ms[end - 1]) / median if median else MISSING
+def _gaps(rows: Sequence[Feature], plan: StatePlan) -> Compute:
+    """The gap before this attempt, and the gap before a burst that it belongs to, against the median gap."""
+    month = plan.window_number(rows[0].window_ms)
+    hour = plan.window_number(rows[1].window_ms)
+
+    def compute(moment: Moment) -> tuple[float, float]:
+        start, end, first = moment.starts[month], moment.end, moment.starts[hour]
+        if end - start < 2:
+            return MISSING, 0.0
+        times = moment.history.timestamps_ms
+        median = _median_gap_ms(moment, start, end)
+        ratio = (moment.timestamp_ms - times[end - 1]) / median if median else MISSING
+        if end - first + 1 < _BURST_COUNT or first <= start:
+            return ratio, 0.0
+        median = _median_gap_ms(moment, start, first)
+        return ratio, (times[first] - times[first - 1]) / median if median else 0.0
+
+    return compute
 
 
-def _gap_before_burst(month: int, hour: int, moment: Moment) -> float:
-    first, end = moment.starts[hour], moment.end
-    start = moment.starts[month]
-    if end - first + 1 < _BURST_COUNT or first <= start:
-        return 0.0
-    median = _median_gap_ms(moment, start, first)
-    times = moment.history.timestamps_ms
-    return (times[first] - times[first - 1]) / median if median else 0.0
-
-
-def _presence_switches(window: int, moment: Moment) -> int:
-    start, end = moment.starts[window], moment.end
+def _presence_switches(windows: Windows, moment: Moment) -> tuple[int]:
+    start, end = moment.starts[windows[0]], moment.end
     if start == end:
-        return 0
-    switches, before = 0, 0
-    for presence in (*moment.history.presences[start:end], moment.presence):
-        if presence:
-            switches += before not in (0, presence)
+        return (0,)
+    switches, before = 0, UNKNOWN_PRESENCE
+    for presence in (*moment.history.presences[start:end], card_presence(moment.transaction)):
+        if presence != UNKNOWN_PRESENCE:
+            switches += before not in (UNKNOWN_PRESENCE, presence)
             before = presence
-    return switches
+    return (switches,)
 
+
+_SMALL = over_windows(_small_attempts)
 
 FEATURES = (
     Feature(
@@ -111,7 +116,7 @@ FEATURES = (
         "Earlier attempts of at most 5 units of base currency in an hour",
         "customer",
         "count small",
-        over_window(_small_attempts),
+        _SMALL,
         window_ms=HOUR_MS,
     ),
     Feature(
@@ -120,7 +125,7 @@ FEATURES = (
         "Amount against the mean of the small attempts of the last hour, 0 without any",
         "customer",
         "ratio to small",
-        over_window(_amount_to_small_attempts),
+        _SMALL,
         window_ms=HOUR_MS,
     ),
     Feature(
@@ -129,7 +134,7 @@ FEATURES = (
         "Length of the run of rising amounts at this merchant in 24 hours, this one included",
         "customer",
         "run",
-        over_window(_rising_amounts_run),
+        over_windows(_rising_amounts_run),
         window_ms=DAY_MS,
     ),
     Feature(
@@ -138,7 +143,7 @@ FEATURES = (
         "In 24 hours: 1 new device, 2 then new merchant, 3 then high amount",
         "customer",
         "stage",
-        at_any_place(_takeover_stage),
+        alone(_takeover_stage),
     ),
     Feature(
         "gap_to_median_gap",
@@ -146,7 +151,7 @@ FEATURES = (
         "Time since the last attempt against the median of the last 16 gaps",
         "customer",
         "ratio to median",
-        over_window(_gap_to_median),
+        _gaps,
         window_ms=30 * DAY_MS,
         missing="with fewer than two earlier attempts in 30 days",
     ),
@@ -156,9 +161,9 @@ FEATURES = (
         "With three attempts in an hour: the gap before them against the median gap, else 0",
         "customer",
         "ratio to median",
-        over_two_windows(_gap_before_burst),
-        window_ms=30 * DAY_MS,
-        other_window_ms=HOUR_MS,
+        _gaps,
+        window_ms=HOUR_MS,
+        baseline_window_ms=30 * DAY_MS,
     ),
     Feature(
         "presence_switches_24h",
@@ -166,7 +171,7 @@ FEATURES = (
         "Switches between card present and not present in 24 hours",
         "customer",
         "switches",
-        over_window(_presence_switches),
+        over_windows(_presence_switches),
         window_ms=DAY_MS,
     ),
 )

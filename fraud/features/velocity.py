@@ -2,173 +2,200 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from fraud.features.moment import Moment
+from fraud.features.plan import StatePlan
 from fraud.features.table import (
     DAY_MS,
     HOUR_MS,
     MINUTE_MS,
     MISSING,
+    Compute,
+    Family,
     Feature,
-    over_two_windows,
-    over_window,
+    FeatureKind,
+    over_windows,
 )
 
 _LENGTHS_MS = {"10m": 10 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS}
 _HOURS_IN_30_DAYS = 720
 
-
-def customer_count(window: int, moment: Moment) -> int:
-    """Attempts in the window, this one included."""
-    return moment.end - moment.starts[window] + 1
+Windows = tuple[int, ...]
 
 
-def _amount_sum(window: int, moment: Moment) -> float:
-    return (moment.history.amount_sum(moment.starts[window], moment.end) + moment.amount) / moment.minor_units
+def _counts(windows: Windows, moment: Moment) -> list[int]:
+    starts, after = moment.starts, moment.end + 1
+    return [after - starts[window] for window in windows]
 
 
-def _amount_maximum(window: int, moment: Moment) -> float:
-    start, end = moment.starts[window], moment.end
-    highest = max(moment.history.amounts[start:end]) if start < end else 0
-    return max(highest, moment.amount) / moment.minor_units
+def _sums(windows: Windows, moment: Moment) -> list[float]:
+    starts, end, amount, unit = moment.starts, moment.end, moment.amount, moment.minor_units
+    if not end:
+        return [amount / unit] * len(windows)
+    history = moment.history
+    cumulative = history.cumulative_amounts
+    until = cumulative[end - 1] + amount
+    return [
+        (until - (cumulative[starts[window] - 1] if starts[window] else history.base_amount)) / unit
+        for window in windows
+    ]
 
 
-def _declined_count(window: int, moment: Moment) -> int:
-    earlier = moment.history.declined.count(1, moment.starts[window], moment.end)
-    return earlier + (moment.transaction.auth_result == "declined")
+def _maxima(windows: Windows, moment: Moment) -> list[float]:
+    # From the shortest window to the longest, so that each row is looked at once.
+    starts, unit, highest, end = moment.starts, moment.minor_units, moment.amount, moment.end
+    amounts = moment.history.amounts
+    values = []
+    for window in windows:
+        start = starts[window]
+        if start < end:
+            highest = max(highest, max(amounts[start:end]))
+            end = start
+        values.append(highest / unit)
+    return values
 
 
-def _distinct_merchants(window: int, moment: Moment) -> int:
-    return _distinct(moment.history.merchants, moment.starts[window], moment.end, moment.transaction.merchant_id)
+def _declined(windows: Windows, moment: Moment) -> list[int]:
+    declined, starts, end = moment.history.declined, moment.starts, moment.end
+    now = int(moment.transaction.auth_result == "declined")
+    return [now + declined.count(1, starts[window], end) for window in windows]
 
 
-def _distinct_categories(window: int, moment: Moment) -> int:
-    return _distinct(
-        moment.history.categories, moment.starts[window], moment.end, moment.transaction.merchant_category
-    )
+def _distinct(windows: Windows, moment: Moment, column: list[str | None], current: str | None) -> list[int]:
+    starts, end = moment.starts, moment.end
+    different: set[str | None] = {current, None}
+    values = []
+    for window in windows:
+        start = starts[window]
+        if start < end:
+            different.update(column[start:end])
+            end = start
+        values.append(len(different) - 1)
+    return values
 
 
-def _distinct_countries(window: int, moment: Moment) -> int:
-    return _distinct(moment.history.countries, moment.starts[window], moment.end, moment.transaction.country)
+def _distinct_merchants(windows: Windows, moment: Moment) -> list[int]:
+    return _distinct(windows, moment, moment.history.merchants, moment.transaction.merchant_id)
 
 
-def _distinct_devices(window: int, moment: Moment) -> int:
-    return _distinct(moment.history.devices, moment.starts[window], moment.end, moment.transaction.device_id)
+def _distinct_categories(windows: Windows, moment: Moment) -> list[int]:
+    return _distinct(windows, moment, moment.history.categories, moment.transaction.merchant_category)
 
 
-def _distinct(column: list[str | None], start: int, end: int, current: str | None) -> int:
-    if start == end:
-        return int(current is not None)
-    different = set(column[start:end])
-    different.add(current)
-    return len(different) - (None in different)
+def _distinct_countries(windows: Windows, moment: Moment) -> list[int]:
+    return _distinct(windows, moment, moment.history.countries, moment.transaction.country)
 
 
-def _hour_to_monthly_mean(month: int, hour: int, moment: Moment) -> float:
-    end, starts = moment.end, moment.starts
-    return (end - starts[hour] + 1) * _HOURS_IN_30_DAYS / (end - starts[month] + 1)
+def _distinct_devices(windows: Windows, moment: Moment) -> list[int]:
+    return _distinct(windows, moment, moment.history.devices, moment.transaction.device_id)
 
 
-def _seconds_since_last(month: int, moment: Moment) -> float:
-    last = moment.end - 1
-    if last < moment.starts[month]:
-        return MISSING
-    return (moment.timestamp_ms - moment.history.timestamps_ms[last]) / 1_000
+def _pace(rows: Sequence[Feature], plan: StatePlan) -> Compute:
+    """Count of the last hour against the monthly mean; seconds since the last attempt, and since the last at this merchant."""
+    month = plan.window_number(rows[0].baseline_window_ms)
+    hour = plan.window_number(rows[0].window_ms)
+
+    def compute(moment: Moment) -> tuple[float, float, float]:
+        start, end, timestamps = moment.starts[month], moment.end, moment.history.timestamps_ms
+        count = end - start
+        ratio = (end - moment.starts[hour] + 1) * _HOURS_IN_30_DAYS / (count + 1)
+        if not count:
+            return ratio, MISSING, MISSING
+        since_last = (moment.timestamp_ms - timestamps[end - 1]) / 1_000
+        merchant = moment.transaction.merchant_id
+        if merchant is None or merchant not in moment.profile.merchants.first_days:
+            return ratio, since_last, MISSING
+        latest_first = moment.history.merchants[start:end]
+        if merchant not in latest_first:
+            return ratio, since_last, MISSING
+        latest_first.reverse()
+        last = end - 1 - latest_first.index(merchant)
+        return ratio, since_last, (moment.timestamp_ms - timestamps[last]) / 1_000
+
+    return compute
 
 
-def _seconds_since_last_at_merchant(month: int, moment: Moment) -> float:
-    merchant = moment.transaction.merchant_id
-    if merchant is None or merchant not in moment.profile.merchants.first_days:
-        return MISSING
-    merchants = moment.history.merchants
-    for place in range(moment.end - 1, moment.starts[month] - 1, -1):
-        if merchants[place] == merchant:
-            return (moment.timestamp_ms - moment.history.timestamps_ms[place]) / 1_000
-    return MISSING
+def _rows(
+    pattern: str,
+    kind: FeatureKind,
+    meaning: str,
+    aggregation: str,
+    compute: Callable[[Windows, Moment], Sequence[float]],
+    lengths: Sequence[str],
+) -> list[Feature]:
+    """One row for each window length, all of one family."""
+    family: Family = over_windows(compute)
+    return [
+        Feature(
+            pattern.format(length),
+            kind,
+            meaning.format(length),
+            "customer",
+            aggregation,
+            family,
+            window_ms=_LENGTHS_MS[length],
+        )
+        for length in lengths
+    ]
 
 
-def _count(length: str) -> Feature:
-    return Feature(
-        f"customer_count_{length}",
-        "integer",
-        f"Attempts in {length}, this one included",
-        "customer",
-        "count",
-        over_window(customer_count),
-        window_ms=_LENGTHS_MS[length],
-    )
-
-
-def _sum(length: str) -> Feature:
-    return Feature(
-        f"customer_sum_{length}",
-        "number",
-        f"Amount attempted in {length}, this one included, in base currency",
-        "customer",
-        "sum",
-        over_window(_amount_sum),
-        window_ms=_LENGTHS_MS[length],
-    )
-
-
-def _maximum(length: str) -> Feature:
-    return Feature(
-        f"customer_maximum_{length}",
-        "number",
-        f"Highest amount in {length}, this one included, in base currency",
-        "customer",
-        "maximum",
-        over_window(_amount_maximum),
-        window_ms=_LENGTHS_MS[length],
-    )
-
-
-def _declined(length: str) -> Feature:
-    return Feature(
-        f"customer_declined_count_{length}",
-        "integer",
-        f"Declined attempts in {length}, this one included",
-        "customer",
-        "count declined",
-        over_window(_declined_count),
-        window_ms=_LENGTHS_MS[length],
-    )
-
-
-_DISTINCT = {
-    "merchants": _distinct_merchants,
-    "categories": _distinct_categories,
-    "countries": _distinct_countries,
-    "devices": _distinct_devices,
-}
-
-
-def _distinct_row(what: str, length: str) -> Feature:
-    return Feature(
-        f"customer_distinct_{what}_{length}",
-        "integer",
-        f"Different {what} in {length}, this one's included",
-        "customer",
-        f"distinct {what}",
-        over_window(_DISTINCT[what]),
-        window_ms=_LENGTHS_MS[length],
-    )
-
+_ALL = ("10m", "1h", "24h", "7d", "30d")
+_SHORT = ("1h", "24h", "7d")
 
 FEATURES = (
-    *(_count(length) for length in _LENGTHS_MS),
-    *(_sum(length) for length in _LENGTHS_MS),
-    *(_maximum(length) for length in ("10m", "1h", "24h", "7d", "30d")),
-    *(_declined(length) for length in ("10m", "1h", "24h", "7d")),
-    *(_distinct_row(what, length) for what in _DISTINCT for length in ("1h", "24h", "7d")),
+    *_rows("customer_count_{}", "integer", "Attempts in {}, this one included", "count", _counts, _ALL),
+    *_rows("customer_sum_{}", "number", "Base amount attempted in {}, this one included", "sum", _sums, _ALL),
+    *_rows("customer_maximum_{}", "number", "Highest base amount in {}, this one included", "maximum", _maxima, _ALL),
+    *_rows(
+        "customer_declined_count_{}",
+        "integer",
+        "Declined attempts in {}, this one included",
+        "count declined",
+        _declined,
+        _ALL[:4],
+    ),
+    *_rows(
+        "customer_distinct_merchants_{}",
+        "integer",
+        "Different merchants in {}, this one included",
+        "distinct merchants",
+        _distinct_merchants,
+        _SHORT,
+    ),
+    *_rows(
+        "customer_distinct_categories_{}",
+        "integer",
+        "Different merchant categories in {}, this one included",
+        "distinct categories",
+        _distinct_categories,
+        _SHORT,
+    ),
+    *_rows(
+        "customer_distinct_countries_{}",
+        "integer",
+        "Different countries in {}, this one included",
+        "distinct countries",
+        _distinct_countries,
+        _SHORT,
+    ),
+    *_rows(
+        "customer_distinct_devices_{}",
+        "integer",
+        "Different devices in {}, this one included",
+        "distinct devices",
+        _distinct_devices,
+        _SHORT,
+    ),
     Feature(
         "customer_hour_to_monthly_mean",
         "number",
         "Attempts in the last hour against the hourly mean of 30 days",
         "customer",
         "ratio of counts",
-        over_two_windows(_hour_to_monthly_mean),
-        window_ms=30 * DAY_MS,
-        other_window_ms=HOUR_MS,
+        _pace,
+        window_ms=HOUR_MS,
+        baseline_window_ms=30 * DAY_MS,
     ),
     Feature(
         "customer_seconds_since_last",
@@ -176,7 +203,7 @@ FEATURES = (
         "Seconds since the customer's last attempt",
         "customer",
         "gap",
-        over_window(_seconds_since_last),
+        _pace,
         window_ms=30 * DAY_MS,
         missing="without an earlier attempt in 30 days",
     ),
@@ -186,7 +213,7 @@ FEATURES = (
         "Seconds since the customer's last attempt at this merchant",
         "customer",
         "gap at merchant",
-        over_window(_seconds_since_last_at_merchant),
+        _pace,
         window_ms=30 * DAY_MS,
         missing="without an earlier attempt there in 30 days",
     ),
