@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -51,6 +52,23 @@ class DecisionBatch:
         return bool(self.evaluation.action_codes[row] != ALLOW or self.notifications[row])
 
 
+    @staticmethod
+    def joined(batches: Sequence[DecisionBatch]) -> DecisionBatch:
+        """Several batches as one."""
+        evaluations = [batch.evaluation for batch in batches]
+        return DecisionBatch(
+            np.concatenate([batch.scores for batch in batches]),
+            Evaluation(
+                np.concatenate([evaluation.action_codes for evaluation in evaluations]),
+                np.concatenate([evaluation.hits for evaluation in evaluations]),
+                np.concatenate([evaluation.score_action_codes for evaluation in evaluations]),
+            ),
+            [codes for batch in batches for codes in batch.reason_codes],
+            [channels for batch in batches for channels in batch.notifications],
+            [canonical for batch in batches for canonical in batch.canonical],
+        )
+
+
 @dataclass(frozen=True)
 class _Outcome:
     """What is said about a row on which something hit."""
@@ -62,6 +80,16 @@ class _Outcome:
 
 
 _NOTHING = _Outcome([], [], [], [])
+
+
+def decision_versions(feature_set: FeatureSet, policy: Policy, model: Model | None, rates: RateTable) -> Versions:
+    """What a decision under these names itself by."""
+    return Versions(
+        feature_set=Artefact(feature_set.schema_hash, feature_set.name),
+        model=None if model is None else Artefact(model.content_hash, model.name),
+        policy=Artefact(policy.content_hash, f"{policy.name} {policy.version}"),
+        rates=Artefact(rates.content_hash, rates.name),
+    )
 
 
 class Decider:
@@ -78,17 +106,14 @@ class Decider:
         self.policy = policy
         self.model = model
         self.inputs = RuleInputs(policy.reads, feature_set, kinds, rates.base_exponent)
-        self.versions = Versions(
-            feature_set=Artefact(feature_set.schema_hash, feature_set.name),
-            model=None if model is None else Artefact(model.content_hash, model.name),
-            policy=Artefact(policy.content_hash, f"{policy.name} {policy.version}"),
-            rates=Artefact(rates.content_hash, rates.name),
-        )
-        self._versions_bytes = msgspec.Raw(msgspec.json.encode(self.versions))
+        versions = decision_versions(feature_set, policy, model, rates)
+        self._versions_bytes = msgspec.Raw(msgspec.json.encode(versions))
         self._base_currency = rates.base_currency
         self._feature_names = feature_set.names
         order = sorted(range(len(feature_set.names)), key=feature_set.names.__getitem__)
-        self._sorted_names = [feature_set.names[place] for place in order]
+        # A struct with the features as fields is made and encoded in a third of the time of a dictionary.
+        sorted_names = [feature_set.names[place] for place in order]
+        self._features = msgspec.defstruct("Features", [(name, Scalar) for name in sorted_names], gc=False)
         self._sorted_values = itemgetter(*order)
 
     def score(self, batch: GatheredBatch) -> NDArray[np.float64]:
@@ -161,7 +186,7 @@ class Decider:
         outcomes: dict[int, _Outcome],
     ) -> list[bytes]:
         has_score = self.model is not None
-        names, sorted_values = self._sorted_names, self._sorted_values
+        features, sorted_values = self._features, self._sorted_values
         profile_names = self.inputs.profile_names
         frozen = []
         for row, (transaction, values, profile, action_code, score, late) in enumerate(
@@ -185,7 +210,7 @@ class Decider:
                 self._base_currency,
                 transaction.currency,
                 [],
-                dict(zip(names, sorted_values(values), strict=True)),
+                features(*sorted_values(values)),
                 late,
                 outcome.notifications,
                 dict(zip(profile_names, profile, strict=True)),

@@ -77,7 +77,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     base_currency: str
     currency: str
     degraded: list[str]
-    features: dict[str, Scalar]
+    features: msgspec.Struct | dict[str, Scalar]
     late: bool
     notifications: list[str]
     profile: dict[str, Scalar]

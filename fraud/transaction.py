@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -140,8 +141,17 @@ def timestamp_to_ms(timestamp: datetime) -> int:
 
 def timestamp_to_text(timestamp_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds, such as `2026-03-01T12:00:00.000Z`."""
-    moment = EPOCH + timedelta(milliseconds=timestamp_ms)
-    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    day, of_day = divmod(timestamp_ms, 86_400_000)
+    seconds, milliseconds = divmod(of_day, 1_000)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{_day_text(day)}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _day_text(day: int) -> str:
+    # Remembered, since a stream stays on one day for long.
+    return (EPOCH + timedelta(days=day)).date().isoformat()
 
 
 def check_timestamp(timestamp_ms: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fraud.deciding import DecisionBatch
 from fraud.decision import ACTIONS, Artefact, Versions, content_sha256
 from fraud.features.table import FeatureSet
 from fraud.money import CURRENCY_EXPONENTS
+from fraud.replay.outputs import ROW_GROUP_ROWS, ParquetOutput
 from fraud.rule_inputs import GatheredBatch
 from fraud.rules.policy import Policy
 from fraud.sources.records import GroundTruth
@@ -44,16 +46,21 @@ def feature_columns(feature_set: FeatureSet, gathered: GatheredBatch) -> list[pa
 
 
 class DecisionTable:
-    """Turns batches into the columns of `decisions.parquet`; `schema` describes them."""
+    """Writes batches to `decisions.parquet`.
 
-    def __init__(self, feature_set: FeatureSet, policy: Policy, versions: Versions) -> None:
+    A row group's worth of them is turned into columns at once: doing it for each batch would cost three times as much.
+    """
+
+    def __init__(self, path: Path, feature_set: FeatureSet, policy: Policy, versions: Versions) -> None:
+        self._pending: list[tuple[GatheredBatch, DecisionBatch, Sequence[GroundTruth | None]]] = []
+        self._pending_rows = 0
         self._feature_set = feature_set
         self._rule_ids = pa.array([rule.id for rule in policy.rules], pa.string())
         self._versions = [
             None if artefact is None else _version_text(artefact)
             for artefact in (versions.model, versions.policy, versions.feature_set, versions.rates)
         ]
-        self.schema = pa.schema(
+        schema = pa.schema(
             [
                 pa.field("transaction_id", pa.string()),
                 pa.field("user_id", pa.string()),
@@ -79,10 +86,33 @@ class DecisionTable:
             ]
         )
 
-    def columns(
+        self._output = ParquetOutput(path, schema)
+
+    def write(
+        self, gathered: GatheredBatch, decided: DecisionBatch, truths: Sequence[GroundTruth | None]
+    ) -> None:
+        """Add a batch; `truths` is what the file says of each decided transaction."""
+        self._pending.append((gathered, decided, truths))
+        self._pending_rows += len(gathered.transactions)
+        if self._pending_rows >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left; the file is complete."""
+        if self._pending:
+            self._flush()
+        self._output.close()
+
+    def _flush(self) -> None:
+        gathered = GatheredBatch.joined([batch for batch, _, _ in self._pending])
+        decided = DecisionBatch.joined([batch for _, batch, _ in self._pending])
+        self._output.write(self._columns(gathered, decided, [truth for _, _, some in self._pending for truth in some]))
+        self._pending.clear()
+        self._pending_rows = 0
+
+    def _columns(
         self, gathered: GatheredBatch, decided: DecisionBatch, truths: Sequence[GroundTruth | None]
     ) -> list[Any]:
-        """The columns of one batch; `truths` what the file says of each decided transaction."""
         transactions = gathered.transactions
         rows = len(transactions)
         timestamps = np.array([transaction.timestamp_ms for transaction in transactions], dtype=np.int64)

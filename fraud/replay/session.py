@@ -13,11 +13,11 @@ import numpy as np
 
 import fraud
 from fraud.bootstrap import Artefacts
-from fraud.deciding import Decider
+from fraud.deciding import decision_versions
 from fraud.decision import decision_message
 from fraud.pipeline import StageTimings
 from fraud.replay.decision_table import DecisionTable
-from fraud.replay.outputs import LinesOutput, OutputFolder, ParquetOutput, RejectedOutput
+from fraud.replay.outputs import LinesOutput, OutputFolder, RejectedOutput
 from fraud.replay.run import DUPLICATE_CODE, Replay, ReplayedBatch, ReplayOptions
 from fraud.report.batch import FRAUD, LEGITIMATE, UNKNOWN, DecidedBatch
 from fraud.report.page import Component, RejectedReason, ReportContext, render_report
@@ -78,10 +78,6 @@ class ReplaySession:
             artefacts.rates.base_exponent,
             self._policy.score_thresholds,
         )
-        decider = Decider(
-            artefacts.feature_set, self._policy, artefacts.model, artefacts.rates, artefacts.kinds
-        )
-        self._table = DecisionTable(artefacts.feature_set, self._policy, decider.versions)
         self._transactions = 0
 
     async def run(self) -> ReplayOutcome:
@@ -90,9 +86,7 @@ class ReplaySession:
         request = self._request
         records_seen = 0
         with OutputFolder(request.out) as folder, ExitStack() as stack:
-            table = stack.enter_context(
-                closing(ParquetOutput(folder.path("decisions.parquet"), self._table.schema))
-            )
+            table = stack.enter_context(closing(self._decision_table(folder.path("decisions.parquet"))))
             alerts = stack.enter_context(closing(LinesOutput(folder.path("alerts.jsonl"))))
             rejected = stack.enter_context(closing(RejectedOutput(folder.path("rejected.jsonl"))))
             messages = None
@@ -116,7 +110,7 @@ class ReplaySession:
     def _write(
         self,
         batch: ReplayedBatch,
-        table: ParquetOutput,
+        table: DecisionTable,
         alerts: LinesOutput,
         rejected: RejectedOutput,
         messages: LinesOutput | None,
@@ -129,7 +123,7 @@ class ReplaySession:
         if decided is None or not result.positions:
             return
         truths = [batch.records[position].label for position in result.positions]
-        table.write(self._table.columns(result.gathered, decided, truths))
+        table.write(result.gathered, decided, truths)
         for row, canonical in enumerate(decided.canonical):
             is_alert = decided.is_alert(row)
             if is_alert or messages is not None:
@@ -139,6 +133,11 @@ class ReplaySession:
                 if messages is not None:
                     messages.write(message)
         self._statistics.add(_decided_batch(batch, truths))
+
+    def _decision_table(self, path: Path) -> DecisionTable:
+        artefacts = self._artefacts
+        versions = decision_versions(artefacts.feature_set, self._policy, artefacts.model, artefacts.rates)
+        return DecisionTable(path, artefacts.feature_set, self._policy, versions)
 
     def _summary(self, rejected: RejectedOutput) -> dict[str, Any]:
         duplicates = rejected.reasons.get(DUPLICATE_CODE, (0, ""))[0]
