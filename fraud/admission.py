@@ -49,11 +49,11 @@ class Admission:
         *,
         accepts_zero_amounts: bool = False,
     ) -> None:
-        unknown = [
-            name for name in tokenised_fields if name not in TOKENISABLE and not name.startswith("attributes.")
-        ]
+        unknown = [name for name in tokenised_fields if name not in TOKENISABLE and not name.startswith("attributes.")]
         if unknown:
-            raise ValueError(f"cannot tokenise {', '.join(unknown)}; possible: {', '.join(TOKENISABLE)}, attributes.NAME")
+            raise ValueError(
+                f"cannot tokenise {', '.join(unknown)}; possible: {', '.join(TOKENISABLE)}, attributes.NAME"
+            )
         self.rates = rates
         self._smallest_amount_minor = 0 if accepts_zero_amounts else 1
         self._tokeniser = tokeniser

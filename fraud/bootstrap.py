@@ -42,9 +42,7 @@ def state_limits(settings: Settings) -> StateLimits:
     )
 
 
-def condition_names(
-    features: FeatureSet, settings: Settings, attribute_kinds: Mapping[str, str]
-) -> dict[str, Kind]:
+def condition_names(features: FeatureSet, settings: Settings, attribute_kinds: Mapping[str, str]) -> dict[str, Kind]:
     """Every name that a policy for this feature set and mapping may read."""
     return rule_names(features, attribute_kinds, detailed=features.plan(state_limits(settings)).detailed)
 

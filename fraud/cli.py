@@ -24,7 +24,7 @@ _LABEL_DELAY_DAYS = 7.0
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType[int]):
     """A day or an RFC 3339 time; without a zone it is UTC. Becomes UTC milliseconds."""
 
     name = "day or time"
@@ -52,10 +52,21 @@ def _apply(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 
 _source_options = _apply(
     click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."),
-    click.option("--mapping", "mapping_name", default="native", show_default=True, metavar="NAME|FILE.yaml",
-                 help="How columns become fields: handbook, native, paysim, sparkov, or a file of your own."),
-    click.option("--label-delay-days", type=click.FloatRange(min=0), default=_LABEL_DELAY_DAYS, show_default=True,
-                 help="When a label becomes known after its transaction, where the file does not say."),
+    click.option(
+        "--mapping",
+        "mapping_name",
+        default="native",
+        show_default=True,
+        metavar="NAME|FILE.yaml",
+        help="How columns become fields: handbook, native, paysim, sparkov, or a file of your own.",
+    ),
+    click.option(
+        "--label-delay-days",
+        type=click.FloatRange(min=0),
+        default=_LABEL_DELAY_DAYS,
+        show_default=True,
+        help="When a label becomes known after its transaction, where the file does not say.",
+    ),
     click.option("--from", "from_ms", type=_Moment(), help="Decide from here on; earlier rows warm the state."),
     click.option("--to", "to_ms", type=_Moment(), help="Decide up to here, exclusive."),
     click.option("--limit", type=click.IntRange(min=1), help="Stop after this many records of the files."),
@@ -70,15 +81,31 @@ def cli() -> None:
 
 @cli.command()
 @_source_options
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where to write the results.")
-@click.option("--model", "model_name", default="default", show_default=True, metavar="NAME|DIR|none",
-              help="A folder under models/, or any folder; none for rules only.")
-@click.option("--policy", "policy_name", default="default", show_default=True, metavar="NAME|FILE.yaml",
-              help="A policy under policies/, or a file of your own.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where to write the results."
+)
+@click.option(
+    "--model",
+    "model_name",
+    default="default",
+    show_default=True,
+    metavar="NAME|DIR|none",
+    help="A folder under models/, or any folder; none for rules only.",
+)
+@click.option(
+    "--policy",
+    "policy_name",
+    default="default",
+    show_default=True,
+    metavar="NAME|FILE.yaml",
+    help="A policy under policies/, or a file of your own.",
+)
 @click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
 @click.option("--fail-on-rejects", is_flag=True, help="Exit with 1 if any record was refused.")
 @click.option("--decisions-jsonl", is_flag=True, help="Write every decision as a message of the topic, too.")
-@click.option("--batch-size", type=click.IntRange(min=1, max=65_536), help="Transactions a batch; never changes a result.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1, max=65_536), help="Transactions a batch; never changes a result."
+)
 def replay(
     *,
     files: tuple[Path, ...],
@@ -120,11 +147,9 @@ def replay(
     )
     options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
     request = ReplayRequest(files, mapping, out, options, decisions_jsonl)
-    bar: list[Callable[[int, int], None]] = []
-    session = ReplaySession(settings, artefacts, request, perf_counter, lambda *done: bar[0](*done))
+    session = ReplaySession(settings, artefacts, request, perf_counter)
     with progress_bar(session.files.total_bytes) as advance, relaxed_collection():
-        bar.append(advance)
-        outcome = asyncio.run(session.run())
+        outcome = asyncio.run(session.run(advance))
     click.echo(summary_text(outcome.summary, outcome.timings), nl=False)
     if settings.uses_development_key:
         click.echo("\ntokens         made with the development key; set FRAUD_TOKEN_KEY for real data")
@@ -145,8 +170,14 @@ def _list_features(context: click.Context, _parameter: click.Parameter, value: b
 
 
 @cli.command()
-@click.option("--list", is_flag=True, expose_value=False, is_eager=True, callback=_list_features,
-              help="Print the table of features and leave.")
+@click.option(
+    "--list",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_list_features,
+    help="Print the table of features and leave.",
+)
 @_source_options
 @click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.parquet")
@@ -192,8 +223,14 @@ def policy() -> None:
 @policy.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
-@click.option("--mapping", "mapping_name", default="native", show_default=True, metavar="NAME|FILE.yaml",
-              help="Whose attributes the policy may read.")
+@click.option(
+    "--mapping",
+    "mapping_name",
+    default="native",
+    show_default=True,
+    metavar="NAME|FILE.yaml",
+    help="Whose attributes the policy may read.",
+)
 def check(file: Path, feature_set_name: str, mapping_name: str) -> None:
     """Check a policy: every problem with its place, or the table of its rules."""
     from fraud.bootstrap import condition_names

@@ -51,7 +51,6 @@ class DecisionBatch:
         """Whether the decision asks somebody to act."""
         return bool(self.evaluation.action_codes[row] != ALLOW or self.notifications[row])
 
-
     @staticmethod
     def joined(batches: Sequence[DecisionBatch]) -> DecisionBatch:
         """Several batches as one."""

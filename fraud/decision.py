@@ -64,10 +64,11 @@ class Versions(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The frozen part of a decision. Fields stand in alphabetical order, because that is their order in the canonical bytes.
+    """The frozen part of a decision. Fields stand in alphabetical order, because that is their order in the canonical
+    bytes.
 
-    `amount_minor` is in `currency`, `base_amount_minor` in `base_currency`. `score` is the probability of fraud rounded to
-    1e-6, None without a model. `features` and `profile` hold every value that the score and the rules read.
+    `amount_minor` is in `currency`, `base_amount_minor` in `base_currency`. `score` is the probability of fraud
+    rounded to 1e-6, None without a model. `features` and `profile` hold every value that the score and the rules read.
     """
 
     action: Action
@@ -98,8 +99,8 @@ _ENCODER = msgspec.json.Encoder()
 def canonical_bytes(decision: Decision) -> bytes:
     """Canonical JSON: sorted keys, shortest round-trip numbers, missing is null.
 
-    Struct fields are declared in alphabetical order and `features` and `profile` are built in sorted order, so the encoder
-    need not sort; a test compares the result with a sorting encoder.
+    Struct fields are declared in alphabetical order and `features` and `profile` are built in sorted order, so the
+    encoder need not sort; a test compares the result with a sorting encoder.
     """
     return _ENCODER.encode(decision)
 
@@ -110,5 +111,7 @@ def content_sha256(canonical: bytes) -> str:
 
 
 def decision_message(canonical: bytes) -> bytes:
-    """The message for the `decisions` and `alerts` topics: the canonical bytes as they are, and their SHA-256 beside them."""
+    """The message for the `decisions` and `alerts` topics: the canonical bytes as they are, and their SHA-256 beside
+    them.
+    """
     return b'{"decision":%b,"hash":"%b"}' % (canonical, content_sha256(canonical).encode())

@@ -10,31 +10,39 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 from fraud.transaction import EPOCH, InvalidTransactionError
 
 # ISO 4217 list one, active codes of currencies (funds, metals and testing codes have no payments).
 _CURRENCIES = """
-AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF CLP
-CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS
-INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU
-MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK
-SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYI UYU UZS VED VES VND VUV WST
-XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
-""".split()
-_EXPONENTS_OTHER_THAN_2 = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
-    "CLF": 4,
-}
-CURRENCY_EXPONENTS: dict[str, int] = {code: _EXPONENTS_OTHER_THAN_2.get(code, 2) for code in _CURRENCIES}
+AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF
+CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF
+IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK
+MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR
+SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYI UYU UYW UZS
+VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+"""
+_NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
+_FOUR_DECIMALS = "CLF UYW"
+
+
+def _exponent(code: str) -> int:
+    for exponent, codes in ((0, _NO_DECIMALS), (3, _THREE_DECIMALS), (4, _FOUR_DECIMALS)):
+        if code in codes:
+            return exponent
+    return 2
+
+
+CURRENCY_EXPONENTS: dict[str, int] = {code: _exponent(code) for code in _CURRENCIES.split()}
 
 # A billion euros. Sums over a customer's windows stay far below 2^63, and a double still holds every amount exactly.
 AMOUNT_MAX_MINOR = 10**11
 
 _DECIMAL = re.compile(r"([+-]?)(\d{1,15})(?:\.(\d{1,20}))?")
-_POWERS_OF_TEN = tuple(10**exponent for exponent in range(5))
+_POWERS_OF_TEN = (1, 10, 100, 1_000, 10_000)
 
 
 def amount_to_minor(amount: float | str, currency: str, smallest_minor: int = 1) -> int:
@@ -156,7 +164,8 @@ class RateTable:
 def load_rates(path: Path, base_currency: str) -> RateTable:
     """Read a rate table: CSV with the columns `currency,first_day,last_day,rate`.
 
-    Raises `RatesError` for a file that is missing, malformed, empty, of overlapping periods, or for a wrong base currency.
+    Raises `RatesError` for a file that is missing, malformed, empty, of overlapping periods, or for a wrong base
+    currency.
     """
     try:
         content = path.read_bytes()
@@ -182,7 +191,7 @@ def parse_rates(text: str, name: str, base_currency: str, file_name: str) -> Rat
         canonical.append(f"{currency} {period.first_day} {period.last_day} {period.rate}")
     for currency, rows in periods.items():
         rows.sort(key=lambda period: period.first_day)
-        for earlier, later in zip(rows, rows[1:], strict=False):
+        for earlier, later in pairwise(rows):
             if later.first_day <= earlier.last_day:
                 day = EPOCH.date() + timedelta(days=later.first_day)
                 raise RatesError(f"{file_name}: {currency} has two rates for {day}; let one period end the day before")

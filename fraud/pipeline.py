@@ -42,7 +42,9 @@ class StageTimings:
 
 @dataclass(frozen=True)
 class Period:
-    """Event times to decide, UTC milliseconds: what is earlier warms the state, what is at `to_ms` or later is left out."""
+    """Event times to decide, UTC milliseconds: what is earlier warms the state, what is at `to_ms` or later is left
+    out.
+    """
 
     from_ms: float = -math.inf
     to_ms: float = math.inf

@@ -56,7 +56,9 @@ def card_prefix(card_id: str) -> str | None:
 
 
 def ip_prefix(ip_address: str) -> str | None:
-    """The network an address belongs to: /24 for IPv4, /48 for IPv6 (what one site is given, RFC 6177); None if unreadable."""
+    """The network an address belongs to: /24 for IPv4, /48 for IPv6 (what one site is given, RFC 6177); None if
+    unreadable.
+    """
     parts = ip_address.split(".")
     if len(parts) == 4 and all(part.isdecimal() and part.isascii() and int(part) < 256 for part in parts):
         return f"{parts[0]}.{parts[1]}.{parts[2]}.0/24"

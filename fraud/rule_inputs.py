@@ -66,9 +66,7 @@ class GatheredBatch:
         )
 
 
-def rule_names(
-    feature_set: FeatureSet, attribute_kinds: Mapping[str, str], *, detailed: bool
-) -> dict[str, Kind]:
+def rule_names(feature_set: FeatureSet, attribute_kinds: Mapping[str, str], *, detailed: bool) -> dict[str, Kind]:
     """Every name that a condition may read, with its type.
 
     `attribute_kinds` are the typed attributes of the column mapping; `detailed` whether the feature set keeps the

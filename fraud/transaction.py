@@ -1,4 +1,6 @@
-"""What a payment looks like: on the wire (`TransactionMessage`), in the core (`Transaction`), and the labels that follow it."""
+"""What a payment looks like: on the wire (`TransactionMessage`), in the core (`Transaction`), and the labels that
+follow it.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ LabelName = Literal["fraud", "legitimate"]
 LabelSource = Literal["chargeback", "issuer_alert", "analyst", "customer", "representment"]
 Attribute = str | float | bool
 
-# Identifiers become store keys: DynamoDB allows 1,024 bytes for a sort key that also carries a timestamp, and a character
-# takes up to four bytes. Longer ones would be refused by the store instead of here.
+# Identifiers become store keys: DynamoDB allows 1,024 bytes for a sort key that also carries a timestamp, and a
+# character takes up to four bytes. Longer ones would be refused by the store instead of here.
 IDENTIFIER_MAX_LENGTH = 200
 # Free attributes are stored with every transaction; more than this and one record could fill a 400 KB history item.
 ATTRIBUTE_MAX_LENGTH = 1_000
@@ -134,7 +136,9 @@ class InvalidTransactionError(Exception):
 
 
 def timestamp_to_ms(timestamp: datetime) -> int:
-    """UTC milliseconds since 1970 of an aware `timestamp`, finer digits cut off (never rounded into the next millisecond)."""
+    """UTC milliseconds since 1970 of an aware `timestamp`, finer digits cut off (never rounded into the next
+    millisecond).
+    """
     elapsed = timestamp - EPOCH
     return elapsed.days * 86_400_000 + elapsed.seconds * 1_000 + elapsed.microseconds // 1_000
 
@@ -185,8 +189,8 @@ _TEXT_FIELDS = (
 
 def check_text(message: TransactionMessage) -> None:
     """Raise `InvalidTransactionError` for control characters, blank identifiers and oversized attributes."""
-    # One pass over all text together, since nearly all of it is fine; the culprit is looked for only after a hit. A blank
-    # value shows as a space in front of the separator.
+    # One pass over all text together, since nearly all of it is fine; the culprit is looked for only after a hit. A
+    # blank value shows as a space in front of the separator.
     text = (
         f"{message.transaction_id}|{message.user_id}|{message.original_transaction_id}|{message.card_id}|"
         f"{message.merchant_id}|{message.merchant_category}|{message.terminal_id}|{message.counterparty_id}|"
@@ -210,7 +214,10 @@ def _check_each_text(message: TransactionMessage) -> None:
 def _check_attributes(attributes: dict[str, Attribute]) -> None:
     if len(attributes) > ATTRIBUTES_MAX_COUNT:
         raise InvalidTransactionError(
-            "too_many_attributes", "attributes", f"must have at most {ATTRIBUTES_MAX_COUNT} entries", str(len(attributes))
+            "too_many_attributes",
+            "attributes",
+            f"must have at most {ATTRIBUTES_MAX_COUNT} entries",
+            str(len(attributes)),
         )
     for name, value in attributes.items():
         field = f"attributes.{name}"

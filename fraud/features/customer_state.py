@@ -40,8 +40,8 @@ def shared(text: str | None) -> str | None:
 class CustomerHistory:
     """Authorisations of the longest window, sorted by timestamp, arrival order within a timestamp.
 
-    Columns are packed arrays: `timestamps_ms`, `cumulative_amounts` (base minor units; a window's sum is a difference of
-    two, hence exact and independent of its length) and those optional columns that the plan asks for, all aligned.
+    Columns are packed arrays: `timestamps_ms`, `cumulative_amounts` (base minor units; a window's sum is a difference
+    of two, hence exact and independent of its length) and those optional columns that the plan asks for, all aligned.
     """
 
     __slots__ = (
@@ -51,6 +51,7 @@ class CustomerHistory:
         "countries",
         "cumulative_amounts",
         "declined",
+        "detailed",
         "devices",
         "merchants",
         "presences",
@@ -62,7 +63,7 @@ class CustomerHistory:
         self.cumulative_amounts = array("q")
         # The cumulative amount before the first row still held.
         self.base_amount = 0
-        self.amounts: array[int] | None = None
+        self.detailed = detailed
         if detailed:
             self.amounts = array("q")
             self.merchants: list[str | None] = []
@@ -89,7 +90,7 @@ class CustomerHistory:
         cumulative = self.cumulative_amounts
         timestamps.append(timestamp_ms)
         cumulative.append((cumulative[-1] if cumulative else self.base_amount) + amount)
-        if self.amounts is not None:
+        if self.detailed:
             self.amounts.append(amount)
             self.merchants.append(merchant)
             self.categories.append(shared(transaction.merchant_category))
@@ -107,7 +108,7 @@ class CustomerHistory:
         cumulative.insert(place, cumulative[place - 1] if place else self.base_amount)
         for later in range(place, len(cumulative)):
             cumulative[later] += amount
-        if self.amounts is not None:
+        if self.detailed:
             self.amounts.insert(place, amount)
             self.merchants.insert(place, merchant)
             self.categories.insert(place, shared(transaction.merchant_category))
@@ -136,7 +137,7 @@ class CustomerHistory:
     def _delete(self, start: int, end: int) -> None:
         del self.timestamps_ms[start:end]
         del self.cumulative_amounts[start:end]
-        if self.amounts is not None:
+        if self.detailed:
             del self.amounts[start:end]
             del self.merchants[start:end]
             del self.categories[start:end]

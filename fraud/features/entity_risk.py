@@ -175,9 +175,7 @@ def _activity_rows(kind: str) -> tuple[Part, list[Feature]]:
 
 def _distinct_rows(kind: str, length: str, window_ms: int) -> tuple[Part, list[Feature]]:
     meaning = f"Different {{}} at the {kind} in {length}, this one's included; at most 32 earlier ones are known"
-    customers = _row(
-        kind, f"distinct_customers_{length}", "distinct customers", meaning.format("customers"), window_ms
-    )
+    customers = _row(kind, f"distinct_customers_{length}", "distinct customers", meaning.format("customers"), window_ms)
     cards = _row(kind, f"distinct_cards_{length}", "distinct cards", meaning.format("cards"), window_ms)
     return _distinct(window_ms), [
         replace(customers, kind="integer", needs="customers"),
@@ -193,7 +191,9 @@ def _first_time_rows(kind: str) -> tuple[Part, list[Feature]]:
         f"Share of the {kind}'s transactions of 7 days by customers new to the merchant",
         7 * DAY_MS,
     )
-    return _first_times, [replace(share, needs="first_times", missing=f"without an earlier transaction at the {kind} in 7 days")]
+    return _first_times, [
+        replace(share, needs="first_times", missing=f"without an earlier transaction at the {kind} in 7 days")
+    ]
 
 
 def _amount_rows(kind: str) -> tuple[Part, list[Feature]]:
@@ -204,7 +204,9 @@ def _amount_rows(kind: str) -> tuple[Part, list[Feature]]:
         f"Amount against the {kind}'s mean of 30 days, this one not included",
         _MONTH_MS,
     )
-    return _amount_to_mean, [replace(ratio, needs="amounts", missing=f"without an earlier transaction at the {kind} in 30 days")]
+    return _amount_to_mean, [
+        replace(ratio, needs="amounts", missing=f"without an earlier transaction at the {kind} in 30 days")
+    ]
 
 
 FEATURES = (

@@ -1,7 +1,7 @@
 """What is remembered about a merchant, terminal, device, ...: sawtooth windows of bucketed counters.
 
-A sawtooth window (the term of Airbnb's Chronon) ends at the transaction and starts at the edge of a bucket. Bucket `i` of
-a hop holds the events with timestamp in ((i - 1) hop, i hop]. A window of length w with delay d takes the buckets
+A sawtooth window (the term of Airbnb's Chronon) ends at the transaction and starts at the edge of a bucket. Bucket `i`
+of a hop holds the events with timestamp in ((i - 1) hop, i hop]. A window of length w with delay d takes the buckets
 
     floor((t - d - w) / hop) < i <= floor((t - d) / hop)        with a delay
     floor((t - w) / hop)     < i <= ceil(t / hop)               without: the bucket in progress counts
@@ -30,9 +30,9 @@ class EntityState:
     """Everything that is remembered about one entity. `key` is its identifier, shared by all who refer to it.
 
     `buckets` ascends; `counts`, `amounts` (base minor units) and `first_times` (customers new to the merchant) are
-    cumulative per bucket, so that any window is a difference of two rows; row 0 is a sentinel. The latter two, `customers`
-    and `cards` (when each was last seen, in that order) are None unless the plan asks for them. `fraud_timestamps_ms`
-    are the transactions known as fraud now, sorted by their own time.
+    cumulative per bucket, so that any window is a difference of two rows; row 0 is a sentinel. The latter two,
+    `customers` and `cards` (when each was last seen, in that order) are None unless the plan asks for them.
+    `fraud_timestamps_ms` are the transactions known as fraud now, sorted by their own time.
     """
 
     __slots__ = (

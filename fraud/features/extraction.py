@@ -18,8 +18,8 @@ EntityStates = dict[str, dict[str, EntityState]]
 class Extraction:
     """Reads the values of one feature set off loaded states, and absorbs transactions into them.
 
-    `customers` and `entities` hold at least the states that the transactions name; states that do not exist yet are made
-    and added. Calls are made in the order of arrival, `values` before `absorb`.
+    `customers` and `entities` hold at least the states that the transactions name; states that do not exist yet are
+    made and added. Calls are made in the order of arrival, `values` before `absorb`.
     """
 
     def __init__(self, feature_set: FeatureSet, plan: StatePlan, base_exponent: int) -> None:
@@ -58,9 +58,7 @@ class Extraction:
             found.append(state)
         return found
 
-    def moment(
-        self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]
-    ) -> Moment:
+    def moment(self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]) -> Moment:
         """The transaction against the state before it. The same object is returned each time."""
         self._moment.fill(transaction, customer, entities, self.plan)
         return self._moment
@@ -72,9 +70,7 @@ class Extraction:
             values += function(moment)
         return values
 
-    def absorb(
-        self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]
-    ) -> None:
+    def absorb(self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]) -> None:
         """Count an authorisation in its customer's and its entities' state."""
         merchant = device = None
         first_time = False

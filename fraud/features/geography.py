@@ -7,7 +7,8 @@ from math import asin, cos, radians, sin, sqrt
 
 # Mean radius (IUGG 1980). A sphere is within 0.6% of the ellipsoid, far finer than what a rule can mean by "far away".
 EARTH_RADIUS_KM = 6_371.0088
-# Places are cells of a tenth of a degree, about 11 km: one town is one place, and a phone's position error doesn't split it.
+# Places are cells of a tenth of a degree, about 11 km: one town is one place, and a phone's position error doesn't
+# split it.
 CELLS_PER_DEGREE = 10
 _LONGITUDE_CELLS = 360 * CELLS_PER_DEGREE + 1
 
@@ -21,7 +22,9 @@ def unit_vector(latitude: float, longitude: float) -> Vector:
 
 
 def distance_km(one: Vector, other: Vector) -> float:
-    """Great-circle distance, by the chord between the points: accurate for near ones too, as the haversine formula is."""
+    """Great-circle distance, by the chord between the points: accurate for near ones too, as the haversine formula
+    is.
+    """
     x, y, z = one[0] - other[0], one[1] - other[1], one[2] - other[2]
     half_chord = sqrt(x * x + y * y + z * z) / 2
     return 2 * EARTH_RADIUS_KM * asin(min(1.0, half_chord))

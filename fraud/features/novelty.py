@@ -90,9 +90,7 @@ def _rows(what: str) -> tuple[Feature, Feature]:
 
 FEATURES = (
     *(row for what, _, _ in _THINGS for row in _rows(what)),
-    Feature(
-        "customer_tenure_days", "number", "Days since the customer was first seen", "customer", "age", _HABITS
-    ),
+    Feature("customer_tenure_days", "number", "Days since the customer was first seen", "customer", "age", _HABITS),
     Feature(
         "hour_surprise",
         "number",

@@ -11,8 +11,8 @@ from fraud.transaction import Transaction
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 
-# What a customer's profile may remember, so that a scripted customer cannot fill the memory. A person uses some dozens of
-# merchants in a quarter; with fewer slots the weekly bakery would come back as new. Least recently used goes first.
+# What a customer's profile may remember, so that a scripted customer cannot fill the memory. A person uses some dozens
+# of merchants in a quarter; with fewer slots the weekly bakery would come back as new. Least recently used goes first.
 KNOWN_MERCHANTS = 64
 KNOWN_OTHERS = 16
 # Home, work, and where one shops and visits; a ninth place is compared with these.

@@ -26,7 +26,7 @@ def _mean_amount(moment: Moment) -> float | None:
     profile = moment.profile
     if not profile.transaction_count:
         return None
-    return profile.amount_sum / (profile.transaction_count * moment.minor_units)
+    return profile.amount_sum / float(profile.transaction_count * moment.minor_units)
 
 
 def _maximum_amount(moment: Moment) -> float | None:

@@ -1,7 +1,7 @@
 """A feature is a row: what it is called, what it means, over which window of whose events, and who computes it.
 
-Rows that share most of their work name the same family: one function that computes all of them in one call. A feature that
-stands alone is a family of one, see `alone`.
+Rows that share most of their work name the same family: one function that computes all of them in one call. A feature
+that stands alone is a family of one, see `alone`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Feature:
 
     `entity` is `customer`, `transaction`, or a kind of entity. `family` makes the function for its rows, which stand
     together in a set. `missing` says when the value is missing; empty if it never is. `detailed` features need the
-    customer's details; `needs` says what an entity must keep besides counts and frauds. `baseline_window_ms` is the window that the first one is
-    compared with.
+    customer's details; `needs` says what an entity must keep besides counts and frauds. `baseline_window_ms` is the
+    window that the first one is compared with.
     """
 
     name: str
@@ -123,8 +123,10 @@ class FeatureSet:
         if len(set(families)) != len(families):
             raise ValueError(f"feature set {name} tears a family apart: its rows must stand together")
         described = [
-            (row.name, row.kind, row.entity, row.aggregation)
-            + (row.window_ms, row.baseline_window_ms, row.delay_ms, row.hop_ms)
+            (
+                *(row.name, row.kind, row.entity, row.aggregation),
+                *(row.window_ms, row.baseline_window_ms, row.delay_ms, row.hop_ms),
+            )
             for row in rows
         ]
         self.schema_hash = hashlib.sha256(msgspec.json.encode(described)).hexdigest()

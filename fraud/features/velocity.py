@@ -50,7 +50,7 @@ def _maxima(windows: Windows, moment: Moment) -> list[float]:
     for window in windows:
         start = starts[window]
         if start < end:
-            highest = max(highest, max(amounts[start:end]))
+            highest = max(highest, *amounts[start:end])
             end = start
         values.append(highest / unit)
     return values
@@ -92,7 +92,9 @@ def _distinct_devices(windows: Windows, moment: Moment) -> list[int]:
 
 
 def _pace(rows: Sequence[Feature], plan: StatePlan) -> Compute:
-    """Count of the last hour against the monthly mean; seconds since the last attempt, and since the last at this merchant."""
+    """Count of the last hour against the monthly mean; seconds since the last attempt, and since the last at this
+    merchant.
+    """
     month = plan.window_number(rows[0].baseline_window_ms)
     hour = plan.window_number(rows[0].window_ms)
 

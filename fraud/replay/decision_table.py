@@ -88,9 +88,7 @@ class DecisionTable:
 
         self._output = ParquetOutput(path, schema)
 
-    def write(
-        self, gathered: GatheredBatch, decided: DecisionBatch, truths: Sequence[GroundTruth | None]
-    ) -> None:
+    def write(self, gathered: GatheredBatch, decided: DecisionBatch, truths: Sequence[GroundTruth | None]) -> None:
         """Add a batch; `truths` is what the file says of each decided transaction."""
         self._pending.append((gathered, decided, truths))
         self._pending_rows += len(gathered.transactions)
@@ -148,7 +146,7 @@ def _version_text(artefact: Artefact) -> str:
 
 
 def _major_units(transaction: Transaction) -> float:
-    return transaction.amount_minor / 10 ** CURRENCY_EXPONENTS[transaction.currency]
+    return transaction.amount_minor / float(10 ** CURRENCY_EXPONENTS[transaction.currency])
 
 
 def _repeated(text: str | None, rows: int) -> pa.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,18 +55,19 @@ def iterate_features(
     timings: StageTimings,
 ) -> Iterator[FeatureBlock]:
     """The features of `feature_set` for the transactions of the period, block by block."""
-    artefacts = load_artefacts(
-        settings, feature_set.name, mapping.attribute_kinds, policy_file=None, model_folder=None
-    )
+    artefacts = load_artefacts(settings, feature_set.name, mapping.attribute_kinds, policy_file=None, model_folder=None)
     replay = Replay(settings, artefacts, mapping, options, timings)
     batches = replay.batches(files)
     with asyncio.Runner() as runner:
         while True:
-            try:
-                batch = runner.run(batches.__anext__())
-            except StopAsyncIteration:
+            batch = runner.run(_following(batches))
+            if batch is None:
                 return
             yield _block(batch, replay)
+
+
+async def _following(batches: AsyncGenerator[ReplayedBatch, None]) -> ReplayedBatch | None:
+    return await anext(batches, None)
 
 
 def _block(batch: ReplayedBatch, replay: Replay) -> FeatureBlock:

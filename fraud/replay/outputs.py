@@ -23,7 +23,9 @@ class OutputError(Exception):
 
 
 class OutputFolder:
-    """Collects files as `NAME.partial`; `publish` gives all of them their names, leaving the context without it removes them."""
+    """Collects files as `NAME.partial`; `publish` gives all of them their names, leaving the context without it
+    removes them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -65,7 +67,8 @@ class ParquetOutput:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
         texts = [field.name for field in schema if not pa.types.is_floating(field.type)]
-        # Dictionaries pay off for text; trying them on hundreds of float columns costs more than all the rest of writing.
+        # Dictionaries pay off for text; trying them on hundreds of float columns costs more than all the rest of
+        # writing.
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=texts)
         self._tables: list[pa.Table] = []
         self._rows = 0

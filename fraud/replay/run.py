@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
@@ -22,8 +22,8 @@ from fraud.transaction import InvalidTransactionError
 
 DUPLICATE_CODE = "duplicate_transaction"
 
-# Python's cycle collector walks every live object; states are many, hold no cycles and die by reference count. Collecting
-# after this many new containers instead of 700 keeps its share of the time below a percent.
+# Python's cycle collector walks every live object; states are many, hold no cycles and die by reference count.
+# Collecting after this many new containers instead of 700 keeps its share of the time below a percent.
 _COLLECTION_THRESHOLD = 200_000
 
 
@@ -81,7 +81,7 @@ class Replay:
             accepts_zero_amounts=mapping.accepts_zero_amounts,
         )
 
-    async def batches(self, files: TransactionFiles) -> AsyncIterator[ReplayedBatch]:
+    async def batches(self, files: TransactionFiles) -> AsyncGenerator[ReplayedBatch, None]:
         """Process the files; every record is either in a result or rejected, in the order of the files."""
         for records, refused in self._batched(files.blocks()):
             yield await self._process(records, refused)
@@ -89,10 +89,10 @@ class Replay:
     async def _process(self, records: list[SourceRecord], refused: list[_Refused]) -> ReplayedBatch:
         self.labels.begin_batch([record.label for record in records])
         result = await self._pipeline.process([record.message for record in records], self.labels)
-        for position, error in result.refused:
-            refused.append((position, 1, _rejected(records[position], error)))
-        for position in result.duplicates:
-            refused.append((position, 1, _rejected(records[position], _duplicate(records[position]))))
+        refused.extend((position, 1, _rejected(records[position], error)) for position, error in result.refused)
+        refused.extend(
+            (position, 1, _rejected(records[position], _duplicate(records[position]))) for position in result.duplicates
+        )
         # In the order of the files, since some were refused by the reader and some by the pipeline.
         refused.sort(key=itemgetter(0, 1))
         if result.newest_ms - self._swept_ms > DAY_MS:

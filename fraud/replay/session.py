@@ -52,7 +52,7 @@ class ReplayOutcome:
 
 
 class ReplaySession:
-    """Runs one replay. `progress` is called after each batch with bytes read so far and records processed."""
+    """Runs one replay."""
 
     def __init__(
         self,
@@ -60,7 +60,6 @@ class ReplaySession:
         artefacts: Artefacts,
         request: ReplayRequest,
         clock: Callable[[], float],
-        progress: Callable[[int, int], None],
     ) -> None:
         if artefacts.policy is None:
             raise ValueError("a replay decides, so it needs a policy")
@@ -68,7 +67,6 @@ class ReplaySession:
         self._artefacts = artefacts
         self._request = request
         self._clock = clock
-        self._progress = progress
         self._timings = StageTimings(clock)
         self._replay = Replay(settings, artefacts, request.mapping, request.options, self._timings)
         self.files = TransactionFiles(request.paths, request.mapping)
@@ -76,12 +74,15 @@ class ReplaySession:
             [rule.id for rule in self._policy.rules],
             artefacts.rates.base_currency,
             artefacts.rates.base_exponent,
-            self._policy.score_thresholds,
+            {str(action): threshold for action, threshold in self._policy.score_thresholds.items()},
         )
         self._transactions = 0
 
-    async def run(self) -> ReplayOutcome:
-        """Replay everything and write the outputs; nothing has its final name before all is written."""
+    async def run(self, progress: Callable[[int, int], None]) -> ReplayOutcome:
+        """Replay everything and write the outputs; nothing has its final name before all is written.
+
+        `progress` is called after each batch with the bytes read and the records processed so far.
+        """
         started = self._clock()
         request = self._request
         records_seen = 0
@@ -96,7 +97,7 @@ class ReplaySession:
                 with self._timings.stage("write"):
                     self._write(batch, table, alerts, rejected, messages)
                 records_seen += len(batch.records) + len(batch.rejected)
-                self._progress(self.files.bytes_read, records_seen)
+                progress(self.files.bytes_read, records_seen)
             with self._timings.stage("report"):
                 summary = self._summary(rejected)
                 page = render_report(summary, self._context(rejected))
