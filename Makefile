@@ -1,0 +1,55 @@
+# Every target sets up what it needs: a fresh machine has Python 3.11 or newer and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO_DAYS ?= 60
+DEMO_CUSTOMERS ?= 2000
+BENCH_ARGS ?=
+
+.PHONY: demo test check setup bench model lock clean
+
+demo: setup
+	@$(BIN)/fraud simulate --out demo/transactions.jsonl --days $(DEMO_DAYS) --customers $(DEMO_CUSTOMERS) --merchants 600 --seed 1
+	@echo
+	@$(BIN)/fraud replay demo/transactions.jsonl --from 2026-01-31 --out demo/report
+
+test: setup check
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "Python's venv module is needed: apt-get install python3-venv" >&2; exit 2; }
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+bench: setup
+	$(BIN)/python -m benchmarks.replay $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.scoring
+
+# Makes the shipped model again: the same seeds give the same content hash.
+model: setup
+	$(BIN)/fraud simulate --seed 7 --days 120 --customers 4000 --merchants 1500 --out build/training.parquet
+	$(BIN)/fraud-train fit build/training.parquet --train-from 2026-02-01 --train-to 2026-04-10 --validate-to 2026-05-01 \
+	  --seed 7 --out models/default
+
+# Writes requirements.lock anew from pyproject.toml, for every platform; needs uv.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
