@@ -1,0 +1,1 @@
+"""What the product costs: commands that measure it on this machine."""
