@@ -275,7 +275,7 @@ def main() -> None:
     """Run the command; what a person can mend is one line on standard error and exit code 2."""
     _add_simulate()
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="fraud", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

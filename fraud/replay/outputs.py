@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 
@@ -117,10 +118,14 @@ class LinesOutput:
 
 
 class RejectedOutput:
-    """`rejected.jsonl`, and how often each reason came, with its first example."""
+    """`rejected.jsonl`, and how often each reason came, with its first example.
 
-    def __init__(self, path: Path) -> None:
+    `secret_fields` are not shown in clear, besides card and address.
+    """
+
+    def __init__(self, path: Path, secret_fields: Collection[str] = ()) -> None:
         self._lines = LinesOutput(path)
+        self._secret_fields = secret_fields
         self.reasons: dict[str, tuple[int, str]] = {}
 
     @property
@@ -130,7 +135,7 @@ class RejectedOutput:
 
     def write(self, record: RejectedRecord) -> None:
         """Add one record; its value is shortened and masked here."""
-        value = shown_value(record.value, record.field)
+        value = shown_value(record.value, record.field, self._secret_fields)
         shown = {
             "code": record.code,
             "field": record.field,

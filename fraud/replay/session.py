@@ -64,6 +64,7 @@ class ReplaySession:
         if artefacts.policy is None:
             raise ValueError("a replay decides, so it needs a policy")
         self._policy = artefacts.policy
+        self._secret_fields = settings.tokenised_fields
         self._artefacts = artefacts
         self._request = request
         self._clock = clock
@@ -89,7 +90,8 @@ class ReplaySession:
         with OutputFolder(request.out) as folder, ExitStack() as stack:
             table = stack.enter_context(closing(self._decision_table(folder.path("decisions.parquet"))))
             alerts = stack.enter_context(closing(LinesOutput(folder.path("alerts.jsonl"))))
-            rejected = stack.enter_context(closing(RejectedOutput(folder.path("rejected.jsonl"))))
+            rejected_output = RejectedOutput(folder.path("rejected.jsonl"), self._secret_fields)
+            rejected = stack.enter_context(closing(rejected_output))
             messages = None
             if request.writes_decisions_jsonl:
                 messages = stack.enter_context(closing(LinesOutput(folder.path("decisions.jsonl"))))

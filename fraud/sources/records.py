@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import msgspec
 
@@ -14,6 +15,11 @@ SHOWN_MAX_LENGTH = 80
 _LOOKED_AT_LENGTH = 4 * SHOWN_MAX_LENGTH
 # Card numbers have 12 to 19 digits (ISO/IEC 7812); a longer run may contain one. People group them.
 _CARD_NUMBER = re.compile(r"(?<!\d)\d(?:[ -]?\d){11,}")
+# IPv4; and IPv6 with all its groups or with a gap, so that a time of day is none.
+_ADDRESS = re.compile(
+    r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d)|(?:[\da-f]{1,4}:){7}[\da-f]{1,4}|[\da-f:]*::[\da-f:]*", re.IGNORECASE
+)
+_ADDRESS_DIGIT = re.compile(r"[\da-f]", re.IGNORECASE)
 _WHOLLY_MASKED_FIELDS = frozenset({"card_id", "ip_address"})
 _LAST_DIGITS_SHOWN = 4
 # PCI DSS allows the first six and last four; of a number under 16 digits fewer, so that as many stay hidden.
@@ -63,22 +69,26 @@ class RejectedRecord(msgspec.Struct, frozen=True, gc=False):
 Record = SourceRecord | RejectedRecord
 
 
-def shown_value(value: str, field: str = "") -> str:
-    """`value` as it may be written to a report: at most 80 characters, card numbers masked, on one line.
+def shown_value(value: str, field: str = "", secret_fields: Collection[str] = ()) -> str:
+    """`value` as it may be written to a report: at most 80 characters, card numbers and addresses masked, on one line.
 
     A run of 12 digits or more keeps at most its first 6 and last 4. `card_id` and `ip_address` keep the last 4
-    characters at most.
+    characters at most, and so do `secret_fields`; with these a whole line (no `field`) does too: it may hold them.
     """
     looked_at = value[:_LOOKED_AT_LENGTH]
-    if field in _WHOLLY_MASKED_FIELDS:
+    if field in _WHOLLY_MASKED_FIELDS or field in secret_fields or (secret_fields and not field):
         # Of a short value the last four would be most of it.
         kept = looked_at[-_LAST_DIGITS_SHOWN:] if 2 * _LAST_DIGITS_SHOWN < len(value) <= _LOOKED_AT_LENGTH else ""
         looked_at = "*" * (min(len(value), SHOWN_MAX_LENGTH) - len(kept)) + kept
     else:
-        looked_at = _CARD_NUMBER.sub(_mask_digits, looked_at)
+        looked_at = _ADDRESS.sub(_mask_address, _CARD_NUMBER.sub(_mask_digits, looked_at))
     if len(looked_at) > SHOWN_MAX_LENGTH or len(value) > _LOOKED_AT_LENGTH:
         return looked_at[: SHOWN_MAX_LENGTH - 1] + "…"
     return looked_at
+
+
+def _mask_address(address: re.Match[str]) -> str:
+    return _ADDRESS_DIGIT.sub("*", address.group())
 
 
 def _mask_digits(run: re.Match[str]) -> str:
