@@ -73,8 +73,8 @@ def ours(source: Input, transactions: int, model: Path, out: Path) -> Measuremen
     request = ReplayRequest((Path(source.file),), mapping, out, options)
     watch = Stopwatch()
     with relaxed_collection(), watch.running():
-        session = ReplaySession(settings, artefacts, request, perf_counter, lambda _bytes, _records: None)
-        outcome = asyncio.run(session.run())
+        session = ReplaySession(settings, artefacts, request, perf_counter)
+        outcome = asyncio.run(session.run(lambda _bytes, _records: None))
     stages = dict(outcome.timings)
     whole = stages.pop("total")
     stages["between stages"] = whole - sum(stages.values())
@@ -95,7 +95,9 @@ def floor(source: Input, transactions: int) -> Measurement:
 
     names = sorted(feature_set(source.feature_set).names)
     usual = (0, 1, 17, 53.27, 0.012345679, 2_345.678901)
-    features = {name: usual[place % len(usual)] for place, name in enumerate(names)}
+    features = msgspec.defstruct("Features", [(name, float) for name in names], gc=False)(
+        *(usual[place % len(usual)] for place in range(len(names)))
+    )
     version = Artefact("0" * 64, "name")
     versions = msgspec.Raw(msgspec.json.encode(Versions(version, version, version, version)))
     mapping = load_mapping(source.mapping)

@@ -2,8 +2,8 @@
 
 Features are kept in dicts of deques and computed by walking the customer's and the terminal's history, the model is
 scikit-learn's own `predict_proba`, rules are Python functions, a decision is `json.dumps` of a dict. Nothing is
-validated, explained, hashed or summed up. The rules are those of `policies/handbook.yaml`; that features and actions are
-the product's own is checked in every run.
+validated, explained, hashed or summed up. The rules are those of `policies/handbook.yaml`; every run checks that
+features and actions are the product's.
 """
 
 from __future__ import annotations
