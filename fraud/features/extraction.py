@@ -46,16 +46,17 @@ class Extraction:
     def entities(self, transaction: Transaction, states: EntityStates) -> list[EntityState | None]:
         """The states of the entities that `transaction` names, in the order of the plan; None where it names none."""
         found: list[EntityState | None] = []
-        timestamp_ms, forget_after_ms = transaction.timestamp_ms, self.plan.forget_after_ms
+        add = found.append
+        forgotten_ms = transaction.timestamp_ms - self.plan.forget_after_ms
         for key, entity_plan in zip(self._identifiers(transaction), self.plan.entities, strict=False):
             if key is None:
-                found.append(None)
+                add(None)
                 continue
             of_kind = states[entity_plan.kind]
             state = of_kind.get(key)
-            if state is None or timestamp_ms - state.newest_ms > forget_after_ms:
+            if state is None or state.newest_ms < forgotten_ms:
                 state = of_kind[key] = EntityState(key, entity_plan)
-            found.append(state)
+            add(state)
         return found
 
     def moment(self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]) -> Moment:

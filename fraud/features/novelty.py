@@ -30,15 +30,19 @@ def _novelty(moment: Moment) -> list[Value]:
     profile = moment.profile
     today = profile.day_of(moment.timestamp_ms)
     values: list[Value] = []
+    add = values.append
     for thing, memory in zip(_things_of_transaction(moment.transaction), _memories_of_profile(profile), strict=True):
         if thing is None:
-            values += (MISSING, MISSING)
+            add(MISSING)
+            add(MISSING)
             continue
         first_day = memory.first_days.get(thing)
         if first_day is None:
-            values += (True, 0)
+            add(True)
+            add(0)
         else:
-            values += (False, max(0, today - first_day))
+            add(False)
+            add(today - first_day if today > first_day else 0)
     return values
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from math import nan
 from operator import attrgetter
@@ -84,7 +85,7 @@ def over_windows(compute: Callable[[tuple[int, ...], Moment], Sequence[Value]]) 
 
     def family(rows: Sequence[Feature], plan: StatePlan) -> Compute:
         windows = tuple(plan.window_number(row.window_ms) for row in rows)
-        return lambda moment: compute(windows, moment)
+        return partial(compute, windows)
 
     return family
 

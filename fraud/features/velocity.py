@@ -57,38 +57,37 @@ def _maxima(windows: Windows, moment: Moment) -> list[float]:
 
 
 def _declined(windows: Windows, moment: Moment) -> list[int]:
-    declined, starts, end = moment.history.declined, moment.starts, moment.end
     now = int(moment.transaction.auth_result == "declined")
+    declined, starts, end = moment.history.declined, moment.starts, moment.end
+    if declined.find(1) < 0:
+        return [now] * len(windows)
     return [now + declined.count(1, starts[window], end) for window in windows]
 
 
-def _distinct(windows: Windows, moment: Moment, column: list[str | None], current: str | None) -> list[int]:
-    starts, end = moment.starts, moment.end
-    different: set[str | None] = {current, None}
+def _distinct(windows: Windows, moment: Moment) -> list[int]:
+    """Merchants, categories, countries and devices, each in every window; windows come four times, in that order."""
+    history, transaction, profile, end = moment.history, moment.transaction, moment.profile, moment.end
+    # From the shortest window to the longest, so that each row is looked at once.
+    starts = [moment.starts[window] for window in windows[: len(windows) // 4]]
     values = []
-    for window in windows:
-        start = starts[window]
-        if start < end:
-            different.update(column[start:end])
-            end = start
-        values.append(len(different) - 1)
+    for column, current, known in (
+        (history.merchants, transaction.merchant_id, profile.merchants.first_days),
+        (history.categories, transaction.merchant_category, profile.categories.first_days),
+        (history.countries, transaction.country, profile.countries.first_days),
+        (history.devices, transaction.device_id, profile.devices.first_days),
+    ):
+        if current in known and len(known) == 1:
+            # Most customers have one country and one device all their life.
+            values += [1] * len(starts)
+            continue
+        different: set[str | None] = {None, current}
+        until = end
+        for start in starts:
+            if start < until:
+                different.update(column[start:until])
+                until = start
+            values.append(len(different) - 1)
     return values
-
-
-def _distinct_merchants(windows: Windows, moment: Moment) -> list[int]:
-    return _distinct(windows, moment, moment.history.merchants, moment.transaction.merchant_id)
-
-
-def _distinct_categories(windows: Windows, moment: Moment) -> list[int]:
-    return _distinct(windows, moment, moment.history.categories, moment.transaction.merchant_category)
-
-
-def _distinct_countries(windows: Windows, moment: Moment) -> list[int]:
-    return _distinct(windows, moment, moment.history.countries, moment.transaction.country)
-
-
-def _distinct_devices(windows: Windows, moment: Moment) -> list[int]:
-    return _distinct(windows, moment, moment.history.devices, moment.transaction.device_id)
 
 
 def _pace(rows: Sequence[Feature], plan: StatePlan) -> Compute:
@@ -142,6 +141,23 @@ def _rows(
     ]
 
 
+def _distinct_rows() -> list[Feature]:
+    family = over_windows(_distinct)
+    return [
+        Feature(
+            f"customer_distinct_{what}_{length}",
+            "integer",
+            f"Different {what} in {length}, this one's included",
+            "customer",
+            f"distinct {what}",
+            family,
+            window_ms=_LENGTHS_MS[length],
+        )
+        for what in ("merchants", "categories", "countries", "devices")
+        for length in _SHORT
+    ]
+
+
 _ALL = ("10m", "1h", "24h", "7d", "30d")
 _SHORT = ("1h", "24h", "7d")
 
@@ -157,38 +173,7 @@ FEATURES = (
         _declined,
         _ALL[:4],
     ),
-    *_rows(
-        "customer_distinct_merchants_{}",
-        "integer",
-        "Different merchants in {}, this one included",
-        "distinct merchants",
-        _distinct_merchants,
-        _SHORT,
-    ),
-    *_rows(
-        "customer_distinct_categories_{}",
-        "integer",
-        "Different merchant categories in {}, this one included",
-        "distinct categories",
-        _distinct_categories,
-        _SHORT,
-    ),
-    *_rows(
-        "customer_distinct_countries_{}",
-        "integer",
-        "Different countries in {}, this one included",
-        "distinct countries",
-        _distinct_countries,
-        _SHORT,
-    ),
-    *_rows(
-        "customer_distinct_devices_{}",
-        "integer",
-        "Different devices in {}, this one included",
-        "distinct devices",
-        _distinct_devices,
-        _SHORT,
-    ),
+    *_distinct_rows(),
     Feature(
         "customer_hour_to_monthly_mean",
         "number",
