@@ -43,9 +43,7 @@ def _risk(state: EntityState, moment: Moment) -> list[Value]:
         frauds = state.known_frauds(bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, bucket - _DELAY_BUCKETS, HOP_MS)
         since_fraud = max(0, (timestamp_ms - state.fraud_timestamps_ms[-1]) // HOUR_MS)
     rate = (frauds + _SMOOTHING_FRAUDS) / (matured + SMOOTHING_TRANSACTIONS)
-    age_ms = timestamp_ms - state.first_seen_ms
-    if age_ms < 0:
-        age_ms = 0
+    age_ms = max(0, timestamp_ms - state.first_seen_ms)
     until = counts[now - 1]
     recent = until - counts[bisect_right(buckets, bucket - _HOUR_BUCKETS, 0, now) - 1]
     if not recent:
@@ -198,7 +196,7 @@ def _amount_row(kind: str) -> Feature:
 def _rows_of(
     kind: str, distinct: tuple[str, int] | None = None, *, first_times: bool = False, amounts: bool = False
 ) -> list[Feature]:
-    """All rows of one kind; `distinct` is the window, by name and length, over which customers and cards are counted."""
+    """All rows of one kind; `distinct` is the window, by name and length, that customers and cards are counted over."""
     rows = _risk_rows(kind)
     if distinct is not None:
         rows += _distinct_rows(kind, *distinct)

@@ -30,19 +30,15 @@ def _novelty(moment: Moment) -> list[Value]:
     profile = moment.profile
     today = profile.day_of(moment.timestamp_ms)
     values: list[Value] = []
-    add = values.append
     for thing, memory in zip(_things_of_transaction(moment.transaction), _memories_of_profile(profile), strict=True):
         if thing is None:
-            add(MISSING)
-            add(MISSING)
+            values += (MISSING, MISSING)
             continue
         first_day = memory.first_days.get(thing)
         if first_day is None:
-            add(True)
-            add(0)
+            values += (True, 0)
         else:
-            add(False)
-            add(today - first_day if today > first_day else 0)
+            values += (False, max(0, today - first_day))
     return values
 
 
