@@ -82,6 +82,7 @@ def write_simulation(
     simulation = Simulation(options)
     render = FORMATS[file_format](simulation)
     summary = SimulationSummary()
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     try:
         with _SINKS[suffix](temporary, compression) as sink:

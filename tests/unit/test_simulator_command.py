@@ -32,7 +32,7 @@ def test_it_writes_the_file_and_a_summary(tmp_path: Path) -> None:
         (["--out", "x.txt"], "must end in .csv, .jsonl or .parquet"),
         (["--out", "x.csv", "--scenario-share", "card_testing"], "is not NAME=SHARE, such as card_testing=0.3"),
         (["--out", "x.csv", "--scenario-share", "nonsense=1"], "no scenario is called 'nonsense'"),
-        (["--out", "missing/x.csv", *SMALL], "cannot write missing/x.csv: "),
+        (["--out", "/dev/null/x.csv", *SMALL], "cannot write /dev/null/x.csv: "),
     ],
 )
 def test_it_refuses_in_one_sentence_with_exit_code_2(
