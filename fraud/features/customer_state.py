@@ -117,15 +117,19 @@ class CustomerHistory:
             self.declined.insert(place, transaction.auth_result == "declined")
             self.presences.insert(place, presence)
 
-    def remove(self, timestamp_ms: int, amount: int) -> None:
-        """Take one row of this time and amount out again (a reversed payment); nothing happens when it is not held."""
+    def remove(self, timestamp_ms: int, amount: int, alike_after: int) -> None:
+        """Take the row of this time and amount that `alike_after` such rows follow out again (a reversed payment).
+
+        Nothing happens when it is not held.
+        """
         timestamps, cumulative = self.timestamps_ms, self.cumulative_amounts
-        for place in range(bisect_left(timestamps, timestamp_ms), bisect_right(timestamps, timestamp_ms)):
-            if self.amount_sum(place, place + 1) == amount:
-                for later in range(place, len(cumulative)):
-                    cumulative[later] -= amount
-                self._delete(place, place + 1)
-                return
+        same_time = range(bisect_left(timestamps, timestamp_ms), bisect_right(timestamps, timestamp_ms))
+        alike = [place for place in same_time if self.amount_sum(place, place + 1) == amount]
+        if len(alike) > alike_after:
+            reversed_place = alike[-1 - alike_after]
+            for later in range(reversed_place, len(cumulative)):
+                cumulative[later] -= amount
+            self._delete(reversed_place, reversed_place + 1)
 
     def drop_before(self, timestamp_ms: int) -> None:
         """Forget rows at or before `timestamp_ms`."""
@@ -148,6 +152,8 @@ class CustomerHistory:
 
 
 NEW, SAME_AGAIN, ID_REUSED = range(3)
+# In place of the amount of what is not in the windows: refunds, reversals, late and reversed payments.
+_NOT_IN_WINDOWS = -1
 
 
 class RecentIdentities:
@@ -171,20 +177,30 @@ class RecentIdentities:
             return NEW
         return SAME_AGAIN if self.contents[self.identifiers.index(identifier)] == content else ID_REUSED
 
-    def find(self, identifier: int) -> tuple[int, int] | None:
-        """Timestamp and base amount of a remembered transaction."""
+    def take_payment(self, identifier: int) -> tuple[int, int, int] | None:
+        """Timestamp and base amount of a payment in the windows, and how many alike arrived after it.
+
+        From now on it counts as out of the windows. None when there is no such payment.
+        """
         if identifier not in self.identifiers:
             return None
         place = self.identifiers.index(identifier)
-        return self.timestamps_ms[place], self.amounts[place]
+        payment = self.timestamps_ms[place], self.amounts[place]
+        if payment[1] == _NOT_IN_WINDOWS:
+            return None
+        self.amounts[place] = _NOT_IN_WINDOWS
+        alike_after = sum(
+            other == payment for other in zip(self.timestamps_ms[place + 1 :], self.amounts[place + 1 :], strict=True)
+        )
+        return *payment, alike_after
 
-    def remember(self, identifier: int, content: int, arrival_ms: int, transaction: Transaction) -> None:
-        """Add a transaction that arrived when the customer's newest event time was `arrival_ms`."""
+    def remember(self, identifier: int, content: int, arrival_ms: int, timestamp_ms: int, amount: int) -> None:
+        """Add an event that arrived when the customer's newest event time was `arrival_ms`, which never goes back."""
         self.identifiers.append(identifier)
         self.contents.append(content)
         self.arrivals_ms.append(arrival_ms)
-        self.timestamps_ms.append(transaction.timestamp_ms)
-        self.amounts.append(transaction.base_amount_minor)
+        self.timestamps_ms.append(timestamp_ms)
+        self.amounts.append(amount)
 
     def drop_before(self, arrival_ms: int) -> None:
         """Forget what arrived before `arrival_ms`."""
@@ -219,22 +235,32 @@ class CustomerState:
         self.history.insert(transaction, merchant, device, presence)
         self.profile.absorb(transaction, merchant, device, presence == CARD_PRESENT)
         self.newest_ms = max(self.newest_ms, transaction.timestamp_ms)
-        expired_ms = self.newest_ms - plan.customer_retention_ms
         # In bulk: shifting every column for each expired row would cost more than holding a few rows longer.
         timestamps = self.history.timestamps_ms
-        if timestamps[len(timestamps) >> 3] <= expired_ms:
-            self.history.drop_before(expired_ms)
+        if timestamps[len(timestamps) >> 3] <= self.newest_ms - plan.customer_retention_ms:
+            self.drop_expired(plan)
+
+    def drop_expired(self, plan: StatePlan) -> None:
+        """Forget rows that no window of an event in time reaches."""
+        self.history.drop_before(self.newest_ms - plan.customer_retention_ms)
 
     def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> None:
         """Remember the identity of any event, absorbed or not."""
-        arrival_ms = max(self.newest_ms, transaction.timestamp_ms)
+        timestamp_ms = transaction.timestamp_ms
+        arrival_ms = max(self.newest_ms, timestamp_ms)
         identities = self.identities
-        if identities.arrivals_ms and identities.arrivals_ms[0] < arrival_ms - plan.duplicate_horizon_ms:
-            identities.drop_before(arrival_ms - plan.duplicate_horizon_ms)
-        identities.remember(identifier, content, arrival_ms, transaction)
+        arrivals_ms = identities.arrivals_ms
+        if arrivals_ms:
+            # A refund may be newer than what is absorbed; arrivals never go back.
+            arrival_ms = max(arrival_ms, arrivals_ms[-1])
+            if arrivals_ms[0] < arrival_ms - plan.duplicate_horizon_ms:
+                identities.drop_before(arrival_ms - plan.duplicate_horizon_ms)
+        absorbed = transaction.event_type == "authorisation" and not self.is_late(timestamp_ms, plan)
+        amount = transaction.base_amount_minor if absorbed else _NOT_IN_WINDOWS
+        identities.remember(identifier, content, arrival_ms, timestamp_ms, amount)
 
     def reverse(self, original_identifier: int) -> None:
         """A reversal: the original payment leaves the windows; the profile keeps it as an attempt."""
-        original = self.identities.find(original_identifier)
+        original = self.identities.take_payment(original_identifier)
         if original is not None:
             self.history.remove(*original)

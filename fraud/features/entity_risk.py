@@ -41,7 +41,9 @@ def _risk(state: EntityState, moment: Moment) -> list[Value]:
     frauds, since_fraud = 0, MISSING
     if state.fraud_timestamps_ms:
         frauds = state.known_frauds(bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, bucket - _DELAY_BUCKETS, HOP_MS)
-        since_fraud = max(0, (timestamp_ms - state.fraud_timestamps_ms[-1]) // HOUR_MS)
+        since_fraud_ms = max(0, timestamp_ms - state.fraud_timestamps_ms[-1])
+        if since_fraud_ms < LABEL_DELAY_MS + _MONTH_MS:
+            since_fraud = since_fraud_ms // HOUR_MS
     rate = (frauds + _SMOOTHING_FRAUDS) / (matured + SMOOTHING_TRANSACTIONS)
     age_ms = max(0, timestamp_ms - state.first_seen_ms)
     until = counts[now - 1]

@@ -89,7 +89,7 @@ class EntityState:
             if self.first_times is not None:
                 self.first_times.append(self.first_times[-1] + first_time)
             if not len(buckets) % _ROWS_BETWEEN_DROPS:
-                self._drop_expired(plan)
+                self.drop_expired(plan)
         else:
             self._count_into(bucket, amount, first_time)
         if self.customers is not None:
@@ -113,21 +113,24 @@ class EntityState:
     def _columns(self, amount: int, first_time: bool) -> tuple[tuple[array[int] | None, int], ...]:
         return (self.counts, 1), (self.amounts, amount), (self.first_times, int(first_time))
 
-    def _drop_expired(self, plan: EntityPlan) -> None:
-        last = self.row_at((self.newest_ms - plan.retention_ms) // plan.hop_ms)
+    def drop_expired(self, plan: EntityPlan) -> None:
+        """Forget buckets and frauds that no window of an event in time reaches."""
+        expired_ms = self.newest_ms - plan.retention_ms
+        last = self.row_at(expired_ms // plan.hop_ms)
         if last > 0:
             for column in (self.buckets, self.counts, self.amounts, self.first_times):
                 if column is not None:
                     del column[:last]
             self.buckets[0] = _BEFORE_ALL
+        if self.fraud_timestamps_ms:
+            del self.fraud_timestamps_ms[: bisect_right(self.fraud_timestamps_ms, expired_ms)]
 
     def mark_fraud(self, timestamp_ms: int, plan: EntityPlan) -> None:
         """A transaction of this time became known as fraud."""
         if self.fraud_timestamps_ms is None:
             self.fraud_timestamps_ms = array("q")
         insort(self.fraud_timestamps_ms, timestamp_ms)
-        expired = bisect_right(self.fraud_timestamps_ms, self.newest_ms - plan.retention_ms)
-        del self.fraud_timestamps_ms[:expired]
+        self.drop_expired(plan)
 
     def unmark_fraud(self, timestamp_ms: int) -> None:
         """A transaction of this time is no longer held for fraud."""

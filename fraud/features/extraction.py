@@ -48,6 +48,7 @@ class Extraction:
         found: list[EntityState | None] = []
         add = found.append
         forgotten_ms = transaction.timestamp_ms - self.plan.forget_after_ms
+        reached_ms = transaction.timestamp_ms + self.plan.allowed_lateness_ms
         for key, entity_plan in zip(self._identifiers(transaction), self.plan.entities, strict=False):
             if key is None:
                 add(None)
@@ -56,11 +57,16 @@ class Extraction:
             state = of_kind.get(key)
             if state is None or state.newest_ms < forgotten_ms:
                 state = of_kind[key] = EntityState(key, entity_plan)
+            elif state.newest_ms > reached_ms:
+                # Its windows reach back into what may be gone already: then it is gone for everybody.
+                state.drop_expired(entity_plan)
             add(state)
         return found
 
     def moment(self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]) -> Moment:
         """The transaction against the state before it. The same object is returned each time."""
+        if customer.is_late(transaction.timestamp_ms, self.plan):
+            customer.drop_expired(self.plan)
         self._moment.fill(transaction, customer, entities, self.plan)
         return self._moment
 
@@ -92,10 +98,16 @@ class Extraction:
         customer.absorb(transaction, merchant, device, plan)
 
     def mark(self, transaction: Transaction, is_fraud: bool, states: EntityStates) -> None:
-        """Count, or no longer count, `transaction` as known fraud with each of its entities."""
-        for state, entity_plan in zip(self.entities(transaction, states), self.plan.entities, strict=True):
-            if state is not None:
-                if is_fraud:
-                    state.mark_fraud(transaction.timestamp_ms, entity_plan)
-                else:
-                    state.unmark_fraud(transaction.timestamp_ms)
+        """Count, or no longer count, `transaction` as known fraud with each of its entities.
+
+        An entity that was forgotten in between knows nothing of it.
+        """
+        timestamp_ms = transaction.timestamp_ms
+        for key, entity_plan in zip(self._identifiers(transaction), self.plan.entities, strict=False):
+            state = None if key is None else states[entity_plan.kind].get(key)
+            if state is None or not state.first_seen_ms <= timestamp_ms <= state.newest_ms:
+                continue
+            if is_fraud:
+                state.mark_fraud(timestamp_ms, entity_plan)
+            else:
+                state.unmark_fraud(timestamp_ms)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
+from fraud.features.profile import KNOWN_MERCHANTS
 from fraud.features.table import (
     DAY_MS,
     HOUR_MS,
@@ -105,7 +106,8 @@ def _pace(rows: Sequence[Feature], plan: StatePlan) -> Compute:
             return ratio, MISSING, MISSING
         since_last = (moment.timestamp_ms - timestamps[end - 1]) / 1_000
         merchant = moment.transaction.merchant_id
-        if merchant is None or merchant not in moment.profile.merchants.first_days:
+        known = moment.profile.merchants.first_days
+        if merchant is None or (merchant not in known and len(known) < KNOWN_MERCHANTS):
             return ratio, since_last, MISSING
         latest_first = moment.history.merchants[start:end]
         if merchant not in latest_first:
