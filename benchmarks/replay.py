@@ -115,7 +115,8 @@ def case_runs(source: Input, case: str, measurements: list[dict[str, Any]]) -> C
 def report(cases: list[CaseRuns], agreements: dict[str, Any], sizes: list[SizeRow], options: argparse.Namespace) -> str:
     """Everything measured, as Markdown."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    lines = [f"{options.transactions:,} transactions, median of {options.repeat} repeats, one core of: {machine}.\n"]
+    repeats = "one run of each case" if options.repeat == 1 else f"median of {options.repeat} repeats"
+    lines = [f"{options.transactions:,} transactions, {repeats}, one core of: {machine}.\n"]
     lines.append(speed_table(cases))
     for name, shares in agreements.items():
         lines.append(

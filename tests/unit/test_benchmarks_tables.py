@@ -44,7 +44,7 @@ def test_a_rate_is_the_median_of_the_repeats(ours: Any) -> None:
     assert ours.rate == pytest.approx(20_000)
 
 
-def test_a_ratio_compares_processor_time_for_each_transaction_within_a_repeat(tables: Any, ours: Any, rival: Any) -> None:
+def test_a_ratio_compares_processor_time_within_a_repeat(tables: Any, ours: Any, rival: Any) -> None:
     # 10, 20 and 5 times within the three repeats.
     assert tables.speed_ratio(ours, rival) == pytest.approx(10)
 
@@ -61,7 +61,7 @@ def test_the_speed_table_sets_each_case_against_ours_on_the_same_input(tables: A
     assert "15,000/s" in lines[4]
 
 
-def test_the_stage_table_has_shares_and_microseconds_of_the_cases_with_stages(tables: Any, ours: Any, rival: Any) -> None:
+def test_the_stage_table_has_shares_and_microseconds_a_transaction(tables: Any, ours: Any, rival: Any) -> None:
     lines = tables.stage_table([ours, rival]).splitlines()
     assert "rival" not in lines[0]
     assert "25.0% (10.00 us)" in lines[2]
