@@ -43,20 +43,24 @@ RULES: tuple[Rule, ...] = (
     (
         "amount_many_times_month",
         "block",
-        lambda f: f["CUSTOMER_ID_NB_TX_30DAY_WINDOW"] >= 10
-        and f["amount"] > 5 * f["CUSTOMER_ID_AVG_AMOUNT_30DAY_WINDOW"],
+        lambda f: (
+            f["CUSTOMER_ID_NB_TX_30DAY_WINDOW"] >= 10 and f["amount"] > 5 * f["CUSTOMER_ID_AVG_AMOUNT_30DAY_WINDOW"]
+        ),
     ),
     (
         "amount_times_month",
         "review",
-        lambda f: f["CUSTOMER_ID_NB_TX_30DAY_WINDOW"] >= 10
-        and f["amount"] > 3 * f["CUSTOMER_ID_AVG_AMOUNT_30DAY_WINDOW"],
+        lambda f: (
+            f["CUSTOMER_ID_NB_TX_30DAY_WINDOW"] >= 10 and f["amount"] > 3 * f["CUSTOMER_ID_AVG_AMOUNT_30DAY_WINDOW"]
+        ),
     ),
     (
         "week_above_month",
         "review",
-        lambda f: f["CUSTOMER_ID_AVG_AMOUNT_7DAY_WINDOW"] > 2 * f["CUSTOMER_ID_AVG_AMOUNT_30DAY_WINDOW"]
-        and f["CUSTOMER_ID_NB_TX_7DAY_WINDOW"] >= 5,
+        lambda f: (
+            f["CUSTOMER_ID_AVG_AMOUNT_7DAY_WINDOW"] > 2 * f["CUSTOMER_ID_AVG_AMOUNT_30DAY_WINDOW"]
+            and f["CUSTOMER_ID_NB_TX_7DAY_WINDOW"] >= 5
+        ),
     ),
     (
         "day_above_week",
@@ -77,14 +81,17 @@ RULES: tuple[Rule, ...] = (
     (
         "day_above_own_week",
         "challenge",
-        lambda f: f["CUSTOMER_ID_NB_TX_1DAY_WINDOW"] / f["CUSTOMER_ID_NB_TX_7DAY_WINDOW"] > 0.5
-        and f["CUSTOMER_ID_NB_TX_7DAY_WINDOW"] >= 14,
+        lambda f: (
+            f["CUSTOMER_ID_NB_TX_1DAY_WINDOW"] / f["CUSTOMER_ID_NB_TX_7DAY_WINDOW"] > 0.5
+            and f["CUSTOMER_ID_NB_TX_7DAY_WINDOW"] >= 14
+        ),
     ),
     (
         "week_above_own_month",
         "challenge",
-        lambda f: f["CUSTOMER_ID_NB_TX_7DAY_WINDOW"] / f["CUSTOMER_ID_NB_TX_30DAY_WINDOW"] > 0.5
-        and f["tenure_days"] > 60,
+        lambda f: (
+            f["CUSTOMER_ID_NB_TX_7DAY_WINDOW"] / f["CUSTOMER_ID_NB_TX_30DAY_WINDOW"] > 0.5 and f["tenure_days"] > 60
+        ),
     ),
     ("new_customer_high_amount", "challenge", lambda f: f["tenure_days"] < 7 and f["amount"] > 150),
     (
@@ -102,14 +109,18 @@ RULES: tuple[Rule, ...] = (
     (
         "terminal_risk_rising",
         "challenge",
-        lambda f: f["TERMINAL_ID_RISK_7DAY_WINDOW"] > 2 * f["TERMINAL_ID_RISK_30DAY_WINDOW"]
-        and f["TERMINAL_ID_RISK_7DAY_WINDOW"] > 0.1,
+        lambda f: (
+            f["TERMINAL_ID_RISK_7DAY_WINDOW"] > 2 * f["TERMINAL_ID_RISK_30DAY_WINDOW"]
+            and f["TERMINAL_ID_RISK_7DAY_WINDOW"] > 0.1
+        ),
     ),
     (
         "terminal_busy",
         "allow",
-        lambda f: f["TERMINAL_ID_NB_TX_1DAY_WINDOW"] > 2 * (f["TERMINAL_ID_NB_TX_30DAY_WINDOW"] / 30)
-        and f["TERMINAL_ID_NB_TX_1DAY_WINDOW"] >= 10,
+        lambda f: (
+            f["TERMINAL_ID_NB_TX_1DAY_WINDOW"] > 2 * (f["TERMINAL_ID_NB_TX_30DAY_WINDOW"] / 30)
+            and f["TERMINAL_ID_NB_TX_1DAY_WINDOW"] >= 10
+        ),
     ),
     (
         "score_and_terminal",
@@ -119,17 +130,16 @@ RULES: tuple[Rule, ...] = (
     (
         "score_at_night",
         "challenge",
-        lambda f: f["score"] >= 0.3
-        and f["TX_DURING_WEEKEND"] == 1
-        and (f["TX_DURING_NIGHT"] == 1 or f["hour_of_day"] >= 23),
+        lambda f: (
+            f["score"] >= 0.3 and f["TX_DURING_WEEKEND"] == 1 and (f["TX_DURING_NIGHT"] == 1 or f["hour_of_day"] >= 23)
+        ),
     ),
     (
         "small_usual_amount",
         "allow",
-        lambda f: f["amount"] < 15
-        and f["transaction_count"] >= 50
-        and f["amount"] <= f["mean_amount"]
-        and f["score"] < 0.95,
+        lambda f: (
+            f["amount"] < 15 and f["transaction_count"] >= 50 and f["amount"] <= f["mean_amount"] and f["score"] < 0.95
+        ),
     ),
 )
 
