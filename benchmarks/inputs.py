@@ -33,7 +33,7 @@ class Input:
 
 def simulated(file_format: str, transactions: int) -> Path:
     """A simulated file of at least so many transactions; made unless it is there."""
-    from fraud.simulator.options import SimulationOptions
+    from fraud.simulator.options import MERCHANTS_MINIMUM, SimulationOptions
     from fraud.simulator.writing import write_simulation
 
     ending = "jsonl" if file_format == "native" else "parquet"
@@ -44,7 +44,7 @@ def simulated(file_format: str, transactions: int) -> Path:
             seed=SEED,
             days=DAYS,
             customers=customers,
-            merchants=math.ceil(customers / CUSTOMERS_PER_MERCHANT),
+            merchants=max(MERCHANTS_MINIMUM, math.ceil(customers / CUSTOMERS_PER_MERCHANT)),
             transactions_per_customer_per_day=TRANSACTIONS_PER_CUSTOMER_PER_DAY,
         )
         CACHE.mkdir(parents=True, exist_ok=True)
