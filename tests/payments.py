@@ -29,6 +29,7 @@ START_MS = 1_772_452_800_000
 
 DEFAULT_POLICY = HOME / "policies" / "default.yaml"
 HANDBOOK_POLICY = HOME / "policies" / "handbook.yaml"
+DEFAULT_MODEL = HOME / "models" / "default"
 
 
 def payment(
@@ -46,9 +47,11 @@ def admission(settings: Settings) -> Admission:
 
 
 @lru_cache
-def artefacts(settings: Settings, feature_set_name: str, policy_file: Path | None = None) -> Artefacts:
-    """The shipped artefacts, rules only."""
-    return load_artefacts(settings, feature_set_name, {}, policy_file=policy_file, model_folder=None)
+def artefacts(
+    settings: Settings, feature_set_name: str, policy_file: Path | None = None, model_folder: Path | None = None
+) -> Artefacts:
+    """What decisions are made with, loaded once."""
+    return load_artefacts(settings, feature_set_name, {}, policy_file=policy_file, model_folder=model_folder)
 
 
 @dataclass
@@ -107,6 +110,7 @@ class Bench:
     settings: Settings = field(default_factory=Settings)
     feature_set_name: str = "default"
     policy_file: Path | None = None
+    model_folder: Path | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     period: Period = field(default_factory=Period)
     accepts_zero_amounts: bool = False
@@ -114,7 +118,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.customers, self.entities = MemoryCustomers(), MemoryEntities()
         self.labels = ScheduledLabels(self.verdicts)
-        self.artefacts = artefacts(self.settings, self.feature_set_name, self.policy_file)
+        self.artefacts = artefacts(self.settings, self.feature_set_name, self.policy_file, self.model_folder)
         self.names = self.artefacts.feature_set.names
         self.pipeline = build_pipeline(
             self.settings,
