@@ -142,8 +142,8 @@ def replay(
         settings,
         feature_set_name,
         mapping.attribute_kinds,
-        policy_file=_shipped(policy_name, "policies", ".yaml"),
-        model_folder=None if model_name == "none" else _shipped(model_name, "models", ""),
+        policy_file=_shipped("policies", policy_name, ".yaml"),
+        model_folder=None if model_name == "none" else _shipped("models", model_name, ""),
     )
     options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
     request = ReplayRequest(files, mapping, out, options, decisions_jsonl)
@@ -240,7 +240,7 @@ def check(file: Path, feature_set_name: str, mapping_name: str) -> None:
 
     names = condition_names(feature_set(feature_set_name), _settings(), load_mapping(mapping_name).attribute_kinds)
     outcome = check_policy(file, names)
-    click.echo(outcome.text, nl=False)
+    click.echo(outcome.text)
     sys.exit(0 if outcome.is_valid else EXIT_USAGE)
 
 
@@ -265,10 +265,20 @@ def _period(from_ms: int | None, to_ms: int | None) -> Period:
     return Period(whole.from_ms if from_ms is None else from_ms, whole.to_ms if to_ms is None else to_ms)
 
 
-def _shipped(name: str, folder: str, ending: str) -> Path:
-    """A name stands for what ships under it; anything that looks like a path, or exists, is one."""
-    shipped = _HOME / folder / f"{name}{ending}"
-    return shipped if shipped.exists() and "/" not in name and "." not in name else Path(name)
+def _shipped(what: str, name: str, ending: str) -> Path:
+    """A name stands for what ships under it; anything that looks like a path, or exists, is one.
+
+    What is shipped as `policies` or `models` is a file with that ending, or a folder where there is none.
+    """
+    folder = _HOME / what
+    shipped = folder / f"{name}{ending}"
+    if shipped.exists() and "/" not in name and "." not in name:
+        return shipped
+    if not Path(name).exists():
+        names = ", ".join(sorted(path.name.removesuffix(ending) for path in folder.glob(f"[!.]*{ending}"))) or "none"
+        own = f"a {ending} file" if ending else "a folder"
+        raise click.UsageError(f"{name}: there is no such file or folder. Shipped {what}: {names}; or name {own}")
+    return Path(name)
 
 
 def main() -> None:

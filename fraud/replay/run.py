@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -84,7 +85,10 @@ class Replay:
     async def batches(self, files: TransactionFiles) -> AsyncGenerator[ReplayedBatch, None]:
         """Process the files; every record is either in a result or rejected, in the order of the files."""
         for records, refused in self._batched(files.blocks()):
-            yield await self._process(records, refused)
+            batch = await self._process(records, refused)
+            # Memory stores never suspend, and asyncio delivers Ctrl-C only where something does.
+            await asyncio.sleep(0)
+            yield batch
 
     async def _process(self, records: list[SourceRecord], refused: list[_Refused]) -> ReplayedBatch:
         self.labels.begin_batch([record.label for record in records])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -108,6 +109,8 @@ class ReplaySession:
             stack.close()
             timings = {**self._timings.seconds, "total": self._clock() - started}
             folder.path("timings.json").write_bytes(_readable_json(timings))
+            # The last moment at which Ctrl-C still leaves everything as it was.
+            await asyncio.sleep(0)
             return ReplayOutcome(summary, timings, folder.publish())
 
     def _write(
