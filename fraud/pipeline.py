@@ -186,14 +186,14 @@ class Pipeline:
         customer = extraction.customer(transaction.user_id, timestamp_ms, customers)
         # Process-local hashes: they are compared with others of this process and never leave it.
         identifier, content = hash(transaction.transaction_id), hash(_CONTENT.encode(transaction))
-        seen = customer.identities.check(identifier, content)
+        seen = customer.identities.check(identifier, content, plan.duplicate_horizon_ms)
         if seen != NEW:
             self._refuse_repetition(position, transaction, seen, progress)
             return
         customer.remember(identifier, content, transaction, plan)
         if transaction.event_type != "authorisation":
             if transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
-                customer.reverse(hash(transaction.original_transaction_id))
+                customer.reverse(hash(transaction.original_transaction_id), plan)
             progress.recorded += 1
             return
         late = customer.is_late(timestamp_ms, plan)

@@ -171,20 +171,31 @@ class RecentIdentities:
         self.timestamps_ms = array("q")
         self.amounts = array("q")
 
-    def check(self, identifier: int, content: int) -> int:
+    def check(self, identifier: int, content: int, horizon_ms: int) -> int:
         """`NEW`, `SAME_AGAIN`, or `ID_REUSED` for the same identifier with other content."""
         if identifier not in self.identifiers:
             return NEW
-        return SAME_AGAIN if self.contents[self.identifiers.index(identifier)] == content else ID_REUSED
+        place = self._place(identifier, horizon_ms)
+        if place is None:
+            return NEW
+        return SAME_AGAIN if self.contents[place] == content else ID_REUSED
 
-    def take_payment(self, identifier: int) -> tuple[int, int, int] | None:
+    def _place(self, identifier: int, horizon_ms: int) -> int | None:
+        """Where the identifier stands, if within the horizon: what is older is dropped in bulk, so it may linger."""
+        oldest_ms = self.arrivals_ms[-1] - horizon_ms if self.arrivals_ms else 0
+        for place, known in enumerate(self.identifiers):
+            if known == identifier and self.arrivals_ms[place] >= oldest_ms:
+                return place
+        return None
+
+    def take_payment(self, identifier: int, horizon_ms: int) -> tuple[int, int, int] | None:
         """Timestamp and base amount of a payment in the windows, and how many alike arrived after it.
 
         From now on it counts as out of the windows. None when there is no such payment.
         """
-        if identifier not in self.identifiers:
+        place = self._place(identifier, horizon_ms)
+        if place is None:
             return None
-        place = self.identifiers.index(identifier)
         payment = self.timestamps_ms[place], self.amounts[place]
         if payment[1] == _NOT_IN_WINDOWS:
             return None
@@ -253,14 +264,15 @@ class CustomerState:
         if arrivals_ms:
             # A refund may be newer than what is absorbed; arrivals never go back.
             arrival_ms = max(arrival_ms, arrivals_ms[-1])
-            if arrivals_ms[0] < arrival_ms - plan.duplicate_horizon_ms:
+            # In bulk, as with the rows of the history.
+            if arrivals_ms[len(arrivals_ms) >> 2] < arrival_ms - plan.duplicate_horizon_ms:
                 identities.drop_before(arrival_ms - plan.duplicate_horizon_ms)
         absorbed = transaction.event_type == "authorisation" and not self.is_late(timestamp_ms, plan)
         amount = transaction.base_amount_minor if absorbed else _NOT_IN_WINDOWS
         identities.remember(identifier, content, arrival_ms, timestamp_ms, amount)
 
-    def reverse(self, original_identifier: int) -> None:
+    def reverse(self, original_identifier: int, plan: StatePlan) -> None:
         """A reversal: the original payment leaves the windows; the profile keeps it as an attempt."""
-        original = self.identities.take_payment(original_identifier)
+        original = self.identities.take_payment(original_identifier, plan.duplicate_horizon_ms)
         if original is not None:
             self.history.remove(*original)
