@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -20,6 +19,7 @@ from fraud.decision import (
     ScoreReason,
     Versions,
     canonical_bytes,
+    content_sha256,
 )
 from fraud.features.table import FeatureSet
 from fraud.money import RateTable
@@ -38,7 +38,8 @@ CONTRIBUTION_DECIMALS = 6
 class DecisionBatch:
     """What was decided about n transactions, in their order.
 
-    `scores` float64 [n], NaN without a model; `canonical` the canonical bytes of each decision; `reason_codes` n lists.
+    `scores` float64 [n], NaN without a model; `canonical` the canonical bytes of each decision, `hashes`
+    their SHA-256 in hexadecimal; `reason_codes` and `notifications` n lists.
     """
 
     scores: NDArray[np.float64]
@@ -46,26 +47,11 @@ class DecisionBatch:
     reason_codes: list[list[str]]
     notifications: list[list[str]]
     canonical: list[bytes]
+    hashes: list[str]
 
     def is_alert(self, row: int) -> bool:
         """Whether the decision asks somebody to act."""
         return bool(self.evaluation.action_codes[row] != ALLOW or self.notifications[row])
-
-    @staticmethod
-    def joined(batches: Sequence[DecisionBatch]) -> DecisionBatch:
-        """Several batches as one."""
-        evaluations = [batch.evaluation for batch in batches]
-        return DecisionBatch(
-            np.concatenate([batch.scores for batch in batches]),
-            Evaluation(
-                np.concatenate([evaluation.action_codes for evaluation in evaluations]),
-                np.concatenate([evaluation.hits for evaluation in evaluations]),
-                np.concatenate([evaluation.score_action_codes for evaluation in evaluations]),
-            ),
-            [codes for batch in batches for codes in batch.reason_codes],
-            [channels for batch in batches for channels in batch.notifications],
-            [canonical for batch in batches for canonical in batch.canonical],
-        )
 
 
 @dataclass(frozen=True)
@@ -130,7 +116,8 @@ class Decider:
         for row, outcome in outcomes.items():
             reason_codes[row] = outcome.reason_codes
             notifications[row] = outcome.notifications
-        return DecisionBatch(scores, evaluation, reason_codes, notifications, canonical)
+        hashes = [content_sha256(content) for content in canonical]
+        return DecisionBatch(scores, evaluation, reason_codes, notifications, canonical, hashes)
 
     def evaluate(self, batch: GatheredBatch, scores: NDArray[np.float64]) -> Evaluation:
         """Run the policy over the batch."""

@@ -110,8 +110,8 @@ def content_sha256(canonical: bytes) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
-def decision_message(canonical: bytes) -> bytes:
+def decision_message(canonical: bytes, content_hash: str) -> bytes:
     """The message for the `decisions` and `alerts` topics: the canonical bytes as they are, and their SHA-256 beside
     them.
     """
-    return b'{"decision":%b,"hash":"%b"}' % (canonical, content_sha256(canonical).encode())
+    return b'{"decision":%b,"hash":"%b"}' % (canonical, content_hash.encode())

@@ -54,17 +54,6 @@ class GatheredBatch:
     profiles: Sequence[Sequence[ProfileValue]]
     late: NDArray[np.bool_]
 
-    @staticmethod
-    def joined(batches: Sequence[GatheredBatch]) -> GatheredBatch:
-        """Several batches as one."""
-        return GatheredBatch(
-            [transaction for batch in batches for transaction in batch.transactions],
-            [row for batch in batches for row in batch.rows],
-            np.concatenate([batch.matrix for batch in batches]),
-            [profile for batch in batches for profile in batch.profiles],
-            np.concatenate([batch.late for batch in batches]),
-        )
-
 
 def rule_names(feature_set: FeatureSet, attribute_kinds: Mapping[str, str], *, detailed: bool) -> dict[str, Kind]:
     """Every name that a condition may read, with its type.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fraud.deciding import DecisionBatch
-from fraud.decision import ACTIONS, Artefact, Versions, content_sha256
+from fraud.decision import ACTIONS, Artefact, Versions
 from fraud.features.table import FeatureSet
 from fraud.money import CURRENCY_EXPONENTS
 from fraud.replay.outputs import ROW_GROUP_ROWS, ParquetOutput
@@ -31,10 +32,10 @@ def feature_fields(feature_set: FeatureSet) -> list[pa.Field]:
     return [pa.field(row.name, _FEATURE_TYPES[row.kind]) for row in feature_set.rows]
 
 
-def feature_columns(feature_set: FeatureSet, gathered: GatheredBatch) -> list[pa.Array]:
-    """The values for `feature_fields`."""
+def feature_columns(feature_set: FeatureSet, matrix: np.ndarray[Any, np.dtype[np.float64]]) -> list[pa.Array]:
+    """The values for `feature_fields`, from float64 [rows, features] with NaN as missing."""
     columns = []
-    for row, values in zip(feature_set.rows, gathered.matrix.T, strict=True):
+    for row, values in zip(feature_set.rows, matrix.T, strict=True):
         missing = np.isnan(values)
         if row.kind == "number":
             columns.append(pa.array(values, mask=missing))
@@ -45,6 +46,37 @@ def feature_columns(feature_set: FeatureSet, gathered: GatheredBatch) -> list[pa
     return columns
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What is kept of decided batches until a row group is full: not their bytes, which are the bulk of them."""
+
+    transactions: Sequence[Transaction]
+    matrix: np.ndarray[Any, np.dtype[np.float64]]
+    late: np.ndarray[Any, np.dtype[np.bool_]]
+    scores: np.ndarray[Any, np.dtype[np.float64]]
+    action_codes: np.ndarray[Any, np.dtype[np.int8]]
+    hits: np.ndarray[Any, np.dtype[np.bool_]]
+    reason_codes: Sequence[Sequence[str]]
+    notifications: Sequence[Sequence[str]]
+    hashes: Sequence[str]
+    truths: Sequence[GroundTruth | None]
+
+    @staticmethod
+    def joined(parts: Sequence[_Rows]) -> _Rows:
+        return _Rows(
+            [transaction for part in parts for transaction in part.transactions],
+            np.concatenate([part.matrix for part in parts]),
+            np.concatenate([part.late for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.action_codes for part in parts]),
+            np.concatenate([part.hits for part in parts]),
+            [codes for part in parts for codes in part.reason_codes],
+            [channels for part in parts for channels in part.notifications],
+            [content_hash for part in parts for content_hash in part.hashes],
+            [truth for part in parts for truth in part.truths],
+        )
+
+
 class DecisionTable:
     """Writes batches to `decisions.parquet`.
 
@@ -52,7 +84,7 @@ class DecisionTable:
     """
 
     def __init__(self, path: Path, feature_set: FeatureSet, policy: Policy, versions: Versions) -> None:
-        self._pending: list[tuple[GatheredBatch, DecisionBatch, Sequence[GroundTruth | None]]] = []
+        self._pending: list[_Rows] = []
         self._pending_rows = 0
         self._feature_set = feature_set
         self._rule_ids = pa.array([rule.id for rule in policy.rules], pa.string())
@@ -90,7 +122,19 @@ class DecisionTable:
 
     def write(self, gathered: GatheredBatch, decided: DecisionBatch, truths: Sequence[GroundTruth | None]) -> None:
         """Add a batch; `truths` is what the file says of each decided transaction."""
-        self._pending.append((gathered, decided, truths))
+        rows = _Rows(
+            gathered.transactions,
+            gathered.matrix,
+            gathered.late,
+            decided.scores,
+            decided.evaluation.action_codes,
+            decided.evaluation.hits,
+            decided.reason_codes,
+            decided.notifications,
+            decided.hashes,
+            truths,
+        )
+        self._pending.append(rows)
         self._pending_rows += len(gathered.transactions)
         if self._pending_rows >= ROW_GROUP_ROWS:
             self._flush()
@@ -102,17 +146,13 @@ class DecisionTable:
         self._output.close()
 
     def _flush(self) -> None:
-        gathered = GatheredBatch.joined([batch for batch, _, _ in self._pending])
-        decided = DecisionBatch.joined([batch for _, batch, _ in self._pending])
-        self._output.write(self._columns(gathered, decided, [truth for _, _, some in self._pending for truth in some]))
+        self._output.write(self._columns(_Rows.joined(self._pending)))
         self._pending.clear()
         self._pending_rows = 0
 
-    def _columns(
-        self, gathered: GatheredBatch, decided: DecisionBatch, truths: Sequence[GroundTruth | None]
-    ) -> list[Any]:
-        transactions = gathered.transactions
-        rows = len(transactions)
+    def _columns(self, rows: _Rows) -> list[Any]:
+        transactions = rows.transactions
+        count = len(transactions)
         timestamps = np.array([transaction.timestamp_ms for transaction in transactions], dtype=np.int64)
         return [
             pa.array([transaction.transaction_id for transaction in transactions], pa.string()),
@@ -121,18 +161,18 @@ class DecisionTable:
             pa.array([_major_units(transaction) for transaction in transactions], pa.float64()),
             pa.array([transaction.currency for transaction in transactions], pa.string()),
             pa.array([transaction.base_amount_minor for transaction in transactions], pa.int64()),
-            pa.array(decided.scores, mask=np.isnan(decided.scores)),
-            pa.array(np.array(ACTIONS, dtype=object)[decided.evaluation.action_codes], pa.string()),
-            self._rule_hits(decided.evaluation.hits),
-            _text_lists(decided.reason_codes),
-            _text_lists(decided.notifications),
-            _text_lists([[]] * rows),
-            pa.array(gathered.late),
-            *(_repeated(version, rows) for version in self._versions),
-            pa.array([content_sha256(canonical) for canonical in decided.canonical], pa.string()),
-            pa.array([None if truth is None else truth.label for truth in truths], pa.string()),
-            pa.array([None if truth is None else truth.scenario for truth in truths], pa.string()),
-            *feature_columns(self._feature_set, gathered),
+            pa.array(rows.scores, mask=np.isnan(rows.scores)),
+            pa.array(np.array(ACTIONS, dtype=object)[rows.action_codes], pa.string()),
+            self._rule_hits(rows.hits),
+            _text_lists(rows.reason_codes),
+            _text_lists(rows.notifications),
+            _text_lists([[]] * count),
+            pa.array(rows.late),
+            *(_repeated(version, count) for version in self._versions),
+            pa.array(rows.hashes, pa.string()),
+            pa.array([None if truth is None else truth.label for truth in rows.truths], pa.string()),
+            pa.array([None if truth is None else truth.scenario for truth in rows.truths], pa.string()),
+            *feature_columns(self._feature_set, rows.matrix),
         ]
 
     def _rule_hits(self, hits: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Array:

@@ -48,7 +48,7 @@ def write_features(
             for block in iterate_features(settings, files, mapping, feature_set, options, timings):
                 if block.transaction_ids:
                     identifiers = pa.array(block.transaction_ids, pa.string())
-                    table.write([identifiers, *feature_columns(feature_set, block.gathered)])
+                    table.write([identifiers, *feature_columns(feature_set, block.matrix)])
                 rows += len(block.transaction_ids)
                 if block.rejected and not rejected:
                     first = block.rejected[0]

@@ -133,7 +133,7 @@ class ReplaySession:
         for row, canonical in enumerate(decided.canonical):
             is_alert = decided.is_alert(row)
             if is_alert or messages is not None:
-                message = decision_message(canonical)
+                message = decision_message(canonical, decided.hashes[row])
                 if is_alert:
                     alerts.write(message)
                 if messages is not None:

@@ -64,7 +64,7 @@ def test_missing_values_are_null_and_nothing_is_not_a_number() -> None:
 
 def test_the_message_carries_the_hash_of_the_decisions_bytes() -> None:
     for canonical in ALL[:20]:
-        message = decision_message(canonical)
+        message = decision_message(canonical, content_sha256(canonical))
         parts = msgspec.json.decode(message, type=dict[str, msgspec.Raw])
         assert bytes(parts["decision"]) == canonical
         assert json.loads(bytes(parts["hash"])) == hashlib.sha256(canonical).hexdigest() == content_sha256(canonical)
