@@ -43,6 +43,14 @@ def refusal(amount: float | str, currency: str = "EUR") -> tuple[str, str]:
     return caught.value.code, caught.value.field
 
 
+def minor_or_none(amount: float | str, currency: str) -> int | None:
+    """None for an amount that is refused; any other exception is a defect."""
+    try:
+        return amount_to_minor(amount, currency)
+    except InvalidTransactionError:
+        return None
+
+
 @pytest.mark.parametrize(
     ("amount", "currency", "minor"),
     [
@@ -135,22 +143,16 @@ def test_every_amount_comes_back_from_its_text_and_from_its_number(minor: int, c
 
 @given(amount=st.floats(allow_nan=True, allow_infinity=True), currency=CURRENCIES)
 def test_any_number_is_converted_exactly_or_refused(amount: float, currency: str) -> None:
-    try:
-        minor = amount_to_minor(amount, currency)
-    except InvalidTransactionError as error:
-        assert error.field == "amount"
-    else:
+    minor = minor_or_none(amount, currency)
+    if minor is not None:
         assert 1 <= minor <= AMOUNT_MAX_MINOR
         assert float(Fraction(minor, 10 ** CURRENCY_EXPONENTS[currency])) == amount
 
 
 @given(text=st.text(max_size=30), currency=CURRENCIES)
 def test_any_text_is_converted_exactly_or_refused(text: str, currency: str) -> None:
-    try:
-        minor = amount_to_minor(text, currency)
-    except InvalidTransactionError as error:
-        assert error.field == "amount"
-    else:
+    minor = minor_or_none(text, currency)
+    if minor is not None:
         assert Fraction(text) * 10 ** CURRENCY_EXPONENTS[currency] == minor
 
 
@@ -272,11 +274,11 @@ def test_a_wrong_base_currency_is_refused() -> None:
 
 
 def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RatesError, match="nowhere.csv: cannot read the rate table"):
+    with pytest.raises(RatesError, match=r"nowhere\.csv: cannot read the rate table"):
         load_rates(tmp_path / "nowhere.csv", "EUR")
     binary = tmp_path / "binary.csv"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RatesError, match="binary.csv: cannot read the rate table"):
+    with pytest.raises(RatesError, match=r"binary\.csv: cannot read the rate table"):
         load_rates(binary, "EUR")
 
 
