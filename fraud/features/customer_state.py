@@ -117,19 +117,17 @@ class CustomerHistory:
             self.declined.insert(place, transaction.auth_result == "declined")
             self.presences.insert(place, presence)
 
-    def remove(self, timestamp_ms: int, amount: int, alike_after: int) -> None:
-        """Take the row of this time and amount that `alike_after` such rows follow out again (a reversed payment).
+    def remove(self, timestamp_ms: int, same_time_after: int) -> None:
+        """Take the row of this time that `same_time_after` such rows follow out again (a reversed payment).
 
         Nothing happens when it is not held.
         """
-        timestamps, cumulative = self.timestamps_ms, self.cumulative_amounts
-        same_time = range(bisect_left(timestamps, timestamp_ms), bisect_right(timestamps, timestamp_ms))
-        alike = [place for place in same_time if self.amount_sum(place, place + 1) == amount]
-        if len(alike) > alike_after:
-            reversed_place = alike[-1 - alike_after]
-            for later in range(reversed_place, len(cumulative)):
+        place = bisect_right(self.timestamps_ms, timestamp_ms) - 1 - same_time_after
+        if place >= bisect_left(self.timestamps_ms, timestamp_ms):
+            amount, cumulative = self.amount_sum(place, place + 1), self.cumulative_amounts
+            for later in range(place, len(cumulative)):
                 cumulative[later] -= amount
-            self._delete(reversed_place, reversed_place + 1)
+            self._delete(place, place + 1)
 
     def drop_before(self, timestamp_ms: int) -> None:
         """Forget rows at or before `timestamp_ms`."""
@@ -152,73 +150,73 @@ class CustomerHistory:
 
 
 NEW, SAME_AGAIN, ID_REUSED = range(3)
-# In place of the amount of what is not in the windows: refunds, reversals, late and reversed payments.
-_NOT_IN_WINDOWS = -1
+# The columns of what is remembered of an identity besides its identifier.
+_CONTENT, _ARRIVAL, _TIMESTAMP = range(3)
+_WIDTH = 3
 
 
 class RecentIdentities:
     """The identities of a customer's transactions within the duplicate horizon, in order of arrival.
 
-    Fingerprints are process-local 64-bit hashes; they are compared here and never leave the process.
+    Fingerprints are process-local 64-bit hashes; they are compared here and never leave the process. Of each: a
+    fingerprint of the content, the customer's newest event time at arrival (which never goes back), and its own
+    timestamp, negative for what is not in the windows: refunds, reversals, late and reversed payments.
     """
 
-    __slots__ = ("amounts", "arrivals_ms", "contents", "identifiers", "timestamps_ms")
+    __slots__ = ("_details", "_identifiers")
 
     def __init__(self) -> None:
-        self.identifiers = array("q")
-        self.contents = array("q")
-        self.arrivals_ms = array("q")
-        self.timestamps_ms = array("q")
-        self.amounts = array("q")
+        self._identifiers = array("q")
+        self._details = array("q")
 
     def check(self, identifier: int, content: int, horizon_ms: int) -> int:
         """`NEW`, `SAME_AGAIN`, or `ID_REUSED` for the same identifier with other content."""
-        if identifier not in self.identifiers:
+        if identifier not in self._identifiers:
             return NEW
         place = self._place(identifier, horizon_ms)
         if place is None:
             return NEW
-        return SAME_AGAIN if self.contents[place] == content else ID_REUSED
+        return SAME_AGAIN if self._details[_WIDTH * place + _CONTENT] == content else ID_REUSED
 
     def _place(self, identifier: int, horizon_ms: int) -> int | None:
         """Where the identifier stands, if within the horizon: what is older is dropped in bulk, so it may linger."""
-        oldest_ms = self.arrivals_ms[-1] - horizon_ms if self.arrivals_ms else 0
-        for place, known in enumerate(self.identifiers):
-            if known == identifier and self.arrivals_ms[place] >= oldest_ms:
+        arrivals_ms = self._details[_ARRIVAL::_WIDTH]
+        for place, known in enumerate(self._identifiers):
+            if known == identifier and arrivals_ms[place] >= arrivals_ms[-1] - horizon_ms:
                 return place
         return None
 
-    def take_payment(self, identifier: int, horizon_ms: int) -> tuple[int, int, int] | None:
-        """Timestamp and base amount of a payment in the windows, and how many alike arrived after it.
+    def take_payment(self, identifier: int, horizon_ms: int) -> tuple[int, int] | None:
+        """Timestamp of a payment in the windows, and how many of the same time arrived after it.
 
         From now on it counts as out of the windows. None when there is no such payment.
         """
         place = self._place(identifier, horizon_ms)
         if place is None:
             return None
-        payment = self.timestamps_ms[place], self.amounts[place]
-        if payment[1] == _NOT_IN_WINDOWS:
+        timestamps_ms = self._details[_TIMESTAMP::_WIDTH]
+        timestamp_ms = timestamps_ms[place]
+        if timestamp_ms < 0:
             return None
-        self.amounts[place] = _NOT_IN_WINDOWS
-        alike_after = sum(
-            other == payment for other in zip(self.timestamps_ms[place + 1 :], self.amounts[place + 1 :], strict=True)
-        )
-        return *payment, alike_after
+        self._details[_WIDTH * place + _TIMESTAMP] = -timestamp_ms
+        return timestamp_ms, timestamps_ms[place + 1 :].count(timestamp_ms)
 
-    def remember(self, identifier: int, content: int, arrival_ms: int, timestamp_ms: int, amount: int) -> None:
-        """Add an event that arrived when the customer's newest event time was `arrival_ms`, which never goes back."""
-        self.identifiers.append(identifier)
-        self.contents.append(content)
-        self.arrivals_ms.append(arrival_ms)
-        self.timestamps_ms.append(timestamp_ms)
-        self.amounts.append(amount)
-
-    def drop_before(self, arrival_ms: int) -> None:
-        """Forget what arrived before `arrival_ms`."""
-        expired = bisect_left(self.arrivals_ms, arrival_ms)
-        if expired:
-            for column in (self.identifiers, self.contents, self.arrivals_ms, self.timestamps_ms, self.amounts):
-                del column[:expired]
+    def remember(
+        self, identifier: int, content: int, newest_ms: int, timestamp_ms: int, *, in_windows: bool, horizon_ms: int
+    ) -> None:
+        """Add an event that arrives when the customer's newest event time is `newest_ms`."""
+        details = self._details
+        if details:
+            # A refund may be newer than what is absorbed; arrivals never go back.
+            newest_ms = max(newest_ms, details[_ARRIVAL - _WIDTH])
+            # In bulk, as with the rows of the history.
+            eighth = len(self._identifiers) >> 3
+            if details[_WIDTH * eighth + _ARRIVAL] < newest_ms - horizon_ms:
+                expired = bisect_left(details[_ARRIVAL::_WIDTH], newest_ms - horizon_ms)
+                del self._identifiers[:expired]
+                del details[: _WIDTH * expired]
+        self._identifiers.append(identifier)
+        details.extend((content, newest_ms, timestamp_ms if in_windows else -timestamp_ms))
 
 
 class CustomerState:
@@ -258,18 +256,15 @@ class CustomerState:
     def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> None:
         """Remember the identity of any event, absorbed or not."""
         timestamp_ms = transaction.timestamp_ms
-        arrival_ms = max(self.newest_ms, timestamp_ms)
-        identities = self.identities
-        arrivals_ms = identities.arrivals_ms
-        if arrivals_ms:
-            # A refund may be newer than what is absorbed; arrivals never go back.
-            arrival_ms = max(arrival_ms, arrivals_ms[-1])
-            # In bulk, as with the rows of the history.
-            if arrivals_ms[len(arrivals_ms) >> 2] < arrival_ms - plan.duplicate_horizon_ms:
-                identities.drop_before(arrival_ms - plan.duplicate_horizon_ms)
-        absorbed = transaction.event_type == "authorisation" and not self.is_late(timestamp_ms, plan)
-        amount = transaction.base_amount_minor if absorbed else _NOT_IN_WINDOWS
-        identities.remember(identifier, content, arrival_ms, timestamp_ms, amount)
+        in_windows = transaction.event_type == "authorisation" and not self.is_late(timestamp_ms, plan)
+        self.identities.remember(
+            identifier,
+            content,
+            max(self.newest_ms, timestamp_ms),
+            timestamp_ms,
+            in_windows=in_windows,
+            horizon_ms=plan.duplicate_horizon_ms,
+        )
 
     def reverse(self, original_identifier: int, plan: StatePlan) -> None:
         """A reversal: the original payment leaves the windows; the profile keeps it as an attempt."""
