@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from sys import intern
 
 from fraud.features.plan import StatePlan
-from fraud.features.profile import CustomerProfile
+from fraud.features.profile import CustomerProfile, DetailedProfile
 from fraud.transaction import Transaction
 
 DAY_MS = 86_400_000
@@ -226,7 +226,9 @@ class CustomerState:
 
     def __init__(self, plan: StatePlan) -> None:
         self.history = CustomerHistory(plan.detailed)
-        self.profile = CustomerProfile(plan.detailed)
+        self.profile: DetailedProfile
+        # Without details the set has no feature that would read them.
+        self.profile = DetailedProfile() if plan.detailed else CustomerProfile()  # type: ignore[assignment]
         self.identities = RecentIdentities()
         self.newest_ms = 0
 

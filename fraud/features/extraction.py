@@ -84,7 +84,7 @@ class Extraction:
         plan = self.plan
         if plan.detailed:
             merchant, device = transaction.merchant_id, transaction.device_id
-            first_time = merchant is not None and merchant not in customer.profile.merchants.first_days
+            first_time = merchant is not None and merchant not in customer.profile.merchants
         timestamp_ms, amount = transaction.timestamp_ms, transaction.base_amount_minor
         user_id, card_id = transaction.user_id, transaction.card_id
         for state, entity_plan in zip(entities, plan.entities, strict=True):

@@ -34,7 +34,7 @@ def _novelty(moment: Moment) -> list[Value]:
         if thing is None:
             values += (MISSING, MISSING)
             continue
-        first_day = memory.first_days.get(thing)
+        first_day = memory.get(thing)
         if first_day is None:
             values += (True, 0)
         else:

@@ -69,48 +69,65 @@ class AmountStatistics:
         return count, total, maximum, (high << _LIMB_BITS) + low
 
 
-class KnownThings:
-    """Which merchants, devices, ... a customer has used, and on which day of its tenure first. Bounded, LRU."""
+class KnownThings(dict[str, int]):
+    """Which merchants, devices, ... a customer has used, and on which day of its tenure first. Bounded, LRU.
 
-    __slots__ = ("_capacity", "first_days")
+    Day numbers are relative to the customer's first day: small integers, which Python shares.
+    """
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        # Day numbers are relative to the customer's first day: small integers, which Python shares.
-        self.first_days: dict[str, int] = {}
+    __slots__ = ()
 
-    def touch(self, thing: str, day: int) -> bool:
+    def touch(self, thing: str, day: int, capacity: int = KNOWN_OTHERS) -> bool:
         """Remember `thing`; True when it is new."""
-        first_days = self.first_days
-        first_day = first_days.pop(thing, -1)
+        first_day = self.pop(thing, -1)
         if first_day >= 0:
-            first_days[thing] = first_day
+            self[thing] = first_day
             return False
-        if len(first_days) >= self._capacity:
-            del first_days[next(iter(first_days))]
-        first_days[thing] = day
+        if len(self) >= capacity:
+            del self[next(iter(self))]
+        self[thing] = day
         return True
 
 
 class CustomerProfile:
-    """Running values since the customer was first seen. All of them exclude the transaction being decided.
+    """Running amounts since the customer was first seen. All of them exclude the transaction being decided."""
 
-    The running amounts are always kept; the rest only when `detailed`.
-    """
+    __slots__ = ("amount_maximum", "amount_squares", "amount_sum", "first_seen_ms", "transaction_count")
+
+    def __init__(self) -> None:
+        self.transaction_count = 0
+        self.amount_sum = 0
+        self.amount_squares = 0
+        self.amount_maximum = 0
+        self.first_seen_ms = 0
+
+    def day_of(self, timestamp_ms: int) -> int:
+        """Whole days since the customer was first seen; 0 for an event from before that."""
+        return max(0, (timestamp_ms - self.first_seen_ms) // DAY_MS)
+
+    def absorb(self, transaction: Transaction, _merchant: str | None, _device: str | None, _present: bool) -> None:
+        """Add an authorisation; `merchant` and `device` are the shared string objects."""
+        amount = transaction.base_amount_minor
+        if self.transaction_count == 0:
+            # By arrival: the days on which things were first seen are counted from here and must not shift.
+            self.first_seen_ms = transaction.timestamp_ms
+        self.transaction_count += 1
+        self.amount_sum += amount
+        self.amount_squares += amount * amount
+        self.amount_maximum = max(self.amount_maximum, amount)
+
+
+class DetailedProfile(CustomerProfile):
+    """What is known besides amounts: used things, usual places, active hours."""
 
     __slots__ = (
-        "amount_maximum",
-        "amount_squares",
-        "amount_sum",
         "cards",
         "categories",
         "category_amounts",
         "counterparties",
         "countries",
         "country_counts",
-        "detailed",
         "devices",
-        "first_seen_ms",
         "home_country",
         "hour_counts",
         "ip_prefixes",
@@ -119,61 +136,41 @@ class CustomerProfile:
         "last_present",
         "merchants",
         "places",
-        "transaction_count",
     )
 
-    def __init__(self, detailed: bool) -> None:
-        self.transaction_count = 0
-        self.amount_sum = 0
-        self.amount_squares = 0
-        self.amount_maximum = 0
-        self.first_seen_ms = 0
-        self.detailed = detailed
-        if detailed:
-            self.merchants = KnownThings(KNOWN_MERCHANTS)
-            self.devices = KnownThings(KNOWN_OTHERS)
-            self.categories = KnownThings(KNOWN_OTHERS)
-            self.countries = KnownThings(KNOWN_OTHERS)
-            self.ip_prefixes = KnownThings(KNOWN_OTHERS)
-            self.cards = KnownThings(KNOWN_OTHERS)
-            self.counterparties = KnownThings(KNOWN_OTHERS)
-            self.category_amounts = AmountStatistics()
-            self.country_counts: dict[str, int] = {}
-            self.home_country: str | None = None
-            self.hour_counts = array("I", bytes(24 * 4))
-            # Rounded place -> how often, most useful ones kept.
-            self.places: dict[int, int] = {}
-            # Time, latitude and longitude of the newest card-present event that had a position.
-            self.last_present: tuple[int, float, float] | None = None
-            self.last_new_device_ms = 0
-            self.last_new_merchant_ms = 0
-
-    def day_of(self, timestamp_ms: int) -> int:
-        """Whole days since the customer was first seen; 0 for an event from before that."""
-        return max(0, (timestamp_ms - self.first_seen_ms) // DAY_MS)
+    def __init__(self) -> None:
+        super().__init__()
+        self.merchants = KnownThings()
+        self.devices = KnownThings()
+        self.categories = KnownThings()
+        self.countries = KnownThings()
+        self.ip_prefixes = KnownThings()
+        self.cards = KnownThings()
+        self.counterparties = KnownThings()
+        self.category_amounts = AmountStatistics()
+        self.country_counts: dict[str, int] = {}
+        self.home_country: str | None = None
+        self.hour_counts = array("I", bytes(24 * 4))
+        # Rounded place -> how often, most useful ones kept.
+        self.places: dict[int, int] = {}
+        # Time, latitude and longitude of the newest card-present event that had a position.
+        self.last_present: tuple[int, float, float] | None = None
+        self.last_new_device_ms = 0
+        self.last_new_merchant_ms = 0
 
     def absorb(self, transaction: Transaction, merchant: str | None, device: str | None, present: bool) -> None:
         """Add an authorisation; `merchant` and `device` are the shared string objects."""
-        amount = transaction.base_amount_minor
         is_first = self.transaction_count == 0
-        if is_first:
-            # By arrival: the days on which things were first seen are counted from here and must not shift.
-            self.first_seen_ms = transaction.timestamp_ms
-        if self.detailed:
-            self._absorb_details(transaction, merchant, device, present)
-        self.transaction_count += 1
-        self.amount_sum += amount
-        self.amount_squares += amount * amount
-        self.amount_maximum = max(self.amount_maximum, amount)
+        super().absorb(transaction, merchant, device, present)
+        self._absorb_details(transaction, merchant, device, present, is_first)
 
     def _absorb_details(
-        self, transaction: Transaction, merchant: str | None, device: str | None, present: bool
+        self, transaction: Transaction, merchant: str | None, device: str | None, present: bool, is_first: bool
     ) -> None:
         timestamp_ms = transaction.timestamp_ms
         day = self.day_of(timestamp_ms)
-        is_first = self.transaction_count == 0
         self.hour_counts[timestamp_ms // HOUR_MS % 24] += 1
-        if merchant is not None and self.merchants.touch(merchant, day) and not is_first:
+        if merchant is not None and self.merchants.touch(merchant, day, KNOWN_MERCHANTS) and not is_first:
             self.last_new_merchant_ms = timestamp_ms
         if device is not None and self.devices.touch(device, day) and not is_first:
             self.last_new_device_ms = timestamp_ms

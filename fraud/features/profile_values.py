@@ -46,10 +46,10 @@ PROFILE_FIELDS = {
         "text", "The country of most transactions", lambda moment: moment.profile.home_country, detailed=True
     ),
     "known_devices": ProfileField(
-        "number", "Devices used before", lambda moment: len(moment.profile.devices.first_days), detailed=True
+        "number", "Devices used before", lambda moment: len(moment.profile.devices), detailed=True
     ),
     "known_merchants": ProfileField(
-        "number", "Merchants paid before", lambda moment: len(moment.profile.merchants.first_days), detailed=True
+        "number", "Merchants paid before", lambda moment: len(moment.profile.merchants), detailed=True
     ),
     "maximum_amount": ProfileField("number", "The highest amount so far, in base currency", _maximum_amount),
     "mean_amount": ProfileField("number", "The mean amount so far, in base currency", _mean_amount),

@@ -56,12 +56,12 @@ def _takeover_stage(moment: Moment) -> int:
         return 0
     now_ms = moment.timestamp_ms
     since_ms = now_ms - DAY_MS
-    device_is_new = transaction.device_id not in profile.devices.first_days
+    device_is_new = transaction.device_id not in profile.devices
     device_ms = now_ms if device_is_new else profile.last_new_device_ms
     if device_ms <= since_ms:
         return 0
     merchant = transaction.merchant_id
-    merchant_is_new = merchant is not None and merchant not in profile.merchants.first_days
+    merchant_is_new = merchant is not None and merchant not in profile.merchants
     merchant_ms = now_ms if merchant_is_new else profile.last_new_merchant_ms
     if merchant_ms < device_ms:
         return 1

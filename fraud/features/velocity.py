@@ -72,10 +72,10 @@ def _distinct(windows: Windows, moment: Moment) -> list[int]:
     starts = [moment.starts[window] for window in windows[: len(windows) // 4]]
     values = []
     for column, current, known in (
-        (history.merchants, transaction.merchant_id, profile.merchants.first_days),
-        (history.categories, transaction.merchant_category, profile.categories.first_days),
-        (history.countries, transaction.country, profile.countries.first_days),
-        (history.devices, transaction.device_id, profile.devices.first_days),
+        (history.merchants, transaction.merchant_id, profile.merchants),
+        (history.categories, transaction.merchant_category, profile.categories),
+        (history.countries, transaction.country, profile.countries),
+        (history.devices, transaction.device_id, profile.devices),
     ):
         if current in known and len(known) == 1:
             # Most customers have one country and one device all their life.
@@ -106,7 +106,7 @@ def _pace(rows: Sequence[Feature], plan: StatePlan) -> Compute:
             return ratio, MISSING, MISSING
         since_last = (moment.timestamp_ms - timestamps[end - 1]) / 1_000
         merchant = moment.transaction.merchant_id
-        known = moment.profile.merchants.first_days
+        known = moment.profile.merchants
         if merchant is None or (merchant not in known and len(known) < KNOWN_MERCHANTS):
             return ratio, since_last, MISSING
         latest_first = moment.history.merchants[start:end]
