@@ -117,3 +117,18 @@ def test_a_row_sees_what_stood_before_it_with_an_equal_or_earlier_time_and_nothi
             and 0 <= (row["timestamp"] - other["timestamp"]).total_seconds() < 3600
         ]
         assert row["customer_count_1h"] == len(seen)
+
+
+def test_scores_and_their_reasons_do_not_depend_on_the_batch_size(
+    tmp_path: Path, mixed: Path, fraud: Callable[..., Any]
+) -> None:
+    outs = []
+    for batch_size in ("1", "7", "256", "65536"):
+        outs.append(tmp_path / batch_size)
+        arguments = ("--out", outs[-1], "--decisions-jsonl", "--batch-size", batch_size)
+        assert fraud("replay", mixed, *arguments).exit_code == 0
+    table = pq.read_table(outs[0] / "decisions.parquet", columns=["score", "model_version"])
+    assert table["score"].null_count == table["model_version"].null_count == 0
+    flagged = [json.loads(line)["decision"] for line in (outs[0] / "alerts.jsonl").read_bytes().splitlines()]
+    assert any(decision["score_reasons"] for decision in flagged)
+    assert all(outputs(out) == outputs(outs[0]) for out in outs)
