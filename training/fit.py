@@ -15,7 +15,7 @@ from training.configuration import (
     LogisticRegressionConfiguration,
     RandomForestConfiguration,
 )
-from training.dataset import Dataset
+from training.dataset import Dataset, FloatArray
 from training.metrics import ALERT_RATE, alert_threshold, ranking_metrics
 
 
@@ -47,7 +47,7 @@ def fit(
     # The order in which threads add gradients changes the last bits of a tree: one thread, so that the result does not
     # depend on the number of cores.
     with threadpool_limits(limits=1):
-        estimator.fit(training.matrix, training.labels)
+        estimator.fit(_with_empty_columns_filled(training.matrix), training.labels)
     background = _background(estimator)
     estimate = Estimate(estimator, feature_names, background)
     scores = estimate.score(validation.matrix)
@@ -58,6 +58,12 @@ def fit(
         metrics=ranking_metrics(scores, validation),
         thresholds={"alerts_0.5_percent": alert_threshold(scores, ALERT_RATE)},
     )
+
+
+def _with_empty_columns_filled(matrix: FloatArray) -> FloatArray:
+    """Zero in place of a feature that no row has: trees cannot bin such a column, and of a constant they learn nothing."""
+    empty = np.isnan(matrix).all(axis=0)
+    return np.where(empty, 0.0, matrix) if empty.any() else matrix
 
 
 def _estimator(configuration: FitConfiguration) -> Any:

@@ -164,3 +164,13 @@ def test_wrong_options_end_with_code_2_and_a_reason(changed, message, tmp_path):
     assert result.exit_code == 2
     assert message in result.output
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("kind", sorted(DEFAULT_CONFIGURATIONS))
+def test_a_feature_that_no_row_has_is_learned_nothing_from(kind):
+    training, validation = synthetic(1), synthetic(2)
+    training.matrix[:, 2] = np.nan
+    fitted = fit(training, validation, NAMES, FitConfiguration(DEFAULT_CONFIGURATIONS[kind], seed=1))
+    others = validation.matrix.copy()
+    others[:, 2] = 7.0
+    assert fitted.estimate.score(validation.matrix).tolist() == fitted.estimate.score(others).tolist()
