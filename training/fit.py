@@ -61,7 +61,7 @@ def fit(
 
 
 def _with_empty_columns_filled(matrix: FloatArray) -> FloatArray:
-    """Zero in place of a feature that no row has: trees cannot bin such a column, and of a constant they learn nothing."""
+    """Zero in place of a feature that no row has: trees cannot bin it, and from a constant they learn nothing."""
     empty = np.isnan(matrix).all(axis=0)
     return np.where(empty, 0.0, matrix) if empty.any() else matrix
 
