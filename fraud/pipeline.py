@@ -83,7 +83,8 @@ class _Progress:
     newest_ms: int = 0
 
 
-_CONTENT = msgspec.msgpack.Encoder()
+# Attributes in any order are the same content.
+_CONTENT = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Pipeline:

@@ -60,9 +60,9 @@ class EntityState:
         self.cards: dict[str, int] | None = {} if plan.counts_cards else None
         self.fraud_timestamps_ms: array[int] | None = None
 
-    def is_forgotten(self, timestamp_ms: int, plan: StatePlan) -> bool:
-        """Whether the entity was silent so long before `timestamp_ms` that it counts as new."""
-        return self.newest_ms != 0 and timestamp_ms - self.newest_ms > plan.forget_after_ms
+    def is_idle(self, timestamp_ms: int, plan: StatePlan) -> bool:
+        """Whether the entity is new to every event from `timestamp_ms` on; one that absorbed nothing is new anyway."""
+        return timestamp_ms - self.newest_ms > plan.forget_after_ms
 
     def row_at(self, bucket: int) -> int:
         """The last row at or before `bucket`: cumulative counters there cover everything up to it."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from fraud.bootstrap import Artefacts, build_pipeline, state_limits
-from fraud.features.table import DAY_MS
 from fraud.pipeline import BatchResult, Period, Pipeline, StageTimings
 from fraud.replay.label_feed import FileLabelFeed
 from fraud.settings import Settings
@@ -27,6 +26,10 @@ DUPLICATE_CODE = "duplicate_transaction"
 # Collecting after this many new containers instead of 700 keeps its share of the time below a percent.
 _COLLECTION_THRESHOLD = 200_000
 
+
+# Memory is freed of what is forgotten each time this many records have passed: often enough that it follows the
+# customers who are there, seldom enough that walking all of them costs nothing. A multiple of the usual batch sizes.
+SWEEP_EVERY_RECORDS = 65_536
 
 # A refused record with its place: how many records of the batch come before it, and 1 if it is the next of them itself.
 _Refused = tuple[int, int, RejectedRecord]
@@ -63,6 +66,8 @@ class Replay:
         mapping: Mapping,
         options: ReplayOptions,
         timings: StageTimings,
+        *,
+        sweep_every_records: int = SWEEP_EVERY_RECORDS,
     ) -> None:
         self.customers = MemoryCustomers()
         self.entities = MemoryEntities()
@@ -71,7 +76,9 @@ class Replay:
         self._timings = timings
         self._batch_size = settings.batch_size
         self._plan = artefacts.feature_set.plan(state_limits(settings))
-        self._swept_ms = 0
+        self._newest_ms = 0
+        self._records_seen = 0
+        self._sweep_every_records = sweep_every_records
         self._pipeline: Pipeline = build_pipeline(
             settings,
             artefacts,
@@ -99,21 +106,27 @@ class Replay:
         )
         # In the order of the files, since some were refused by the reader and some by the pipeline.
         refused.sort(key=itemgetter(0, 1))
-        if result.newest_ms - self._swept_ms > DAY_MS:
-            self._swept_ms = result.newest_ms
-            self.customers.forget(result.newest_ms, self._plan)
-            self.entities.forget(result.newest_ms, self._plan)
+        self._newest_ms = max(self._newest_ms, result.newest_ms)
+        self._records_seen += len(records)
+        if not self._records_seen % self._sweep_every_records:
+            forgotten_ms = self._newest_ms - self._plan.allowed_lateness_ms
+            self.customers.forget(forgotten_ms, self._plan)
+            self.entities.forget(forgotten_ms, self._plan)
         return ReplayedBatch(records, result, [record for _, _, record in refused])
 
     def _batched(self, blocks: Iterator[list[Record]]) -> Iterator[tuple[list[SourceRecord], list[_Refused]]]:
         records: list[SourceRecord] = []
         refused: list[_Refused] = []
+        until_sweep = self._sweep_every_records
         for record in itertools.islice(self._records(blocks), self._options.limit):
             if isinstance(record, RejectedRecord):
                 refused.append((len(records), 0, record))
                 continue
             records.append(record)
-            if len(records) == self._batch_size:
+            until_sweep -= 1
+            if len(records) == self._batch_size or not until_sweep:
+                # A batch ends where state is swept, so that what is swept does not depend on the batch size.
+                until_sweep = until_sweep or self._sweep_every_records
                 yield records, refused
                 records, refused = [], []
         if records or refused:

@@ -21,8 +21,8 @@ class MemoryCustomers:
         return self._states
 
     def forget(self, now_ms: int, plan: StatePlan) -> int:
-        """Free what is forgotten at `now_ms` anyway; returns how many. This changes memory, never a value."""
-        forgotten = [user_id for user_id, state in self._states.items() if state.is_forgotten(now_ms, plan)]
+        """Free the customers that are new again to every event from `now_ms` on; returns how many."""
+        forgotten = [user_id for user_id, state in self._states.items() if state.is_idle(now_ms, plan)]
         for user_id in forgotten:
             del self._states[user_id]
         return len(forgotten)
@@ -42,10 +42,10 @@ class MemoryEntities:
         return self._states
 
     def forget(self, now_ms: int, plan: StatePlan) -> int:
-        """Free what is forgotten at `now_ms` anyway; returns how many. This changes memory, never a value."""
+        """Free the entities that are new again to every event from `now_ms` on; returns how many."""
         count = 0
         for states in self._states.values():
-            forgotten = [key for key, state in states.items() if state.is_forgotten(now_ms, plan)]
+            forgotten = [key for key, state in states.items() if state.is_idle(now_ms, plan)]
             for key in forgotten:
                 del states[key]
             count += len(forgotten)
