@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 
 from fraud.transaction import EPOCH, InvalidTransactionError
@@ -41,7 +42,7 @@ CURRENCY_EXPONENTS: dict[str, int] = {code: _exponent(code) for code in _CURRENC
 # A billion euros. Sums over a customer's windows stay far below 2^63, and a double still holds every amount exactly.
 AMOUNT_MAX_MINOR = 10**11
 
-_DECIMAL = re.compile(r"([+-]?)(\d{1,15})(?:\.(\d{1,20}))?")
+_DECIMAL = re.compile(r"([+-]?)(\d{1,40})(?:\.(\d{1,40}))?")
 _POWERS_OF_TEN = (1, 10, 100, 1_000, 10_000)
 
 
@@ -60,10 +61,11 @@ def amount_to_minor(amount: float | str, currency: str, smallest_minor: int = 1)
         minor = _decimal_text_to_minor(amount, exponent, currency)
     else:
         scale = _POWERS_OF_TEN[exponent]
-        if not -1e16 < amount < 1e16:
+        if not isfinite(amount):
             raise InvalidTransactionError("amount_not_finite", "amount", "must be a finite number", repr(amount))
-        minor = round(amount * scale)
-        if minor / scale != amount:
+        # Beyond any amount; a product with the scale could overflow.
+        minor = round(max(-1e16, min(amount, 1e16)) * scale)
+        if minor / scale != amount and abs(minor) <= AMOUNT_MAX_MINOR:
             raise _too_many_decimals(repr(amount), exponent, currency)
     if minor < smallest_minor:
         code, reason = ("amount_zero", "must be above zero") if minor == 0 else ("amount_negative", "must be positive")
@@ -76,7 +78,7 @@ def amount_to_minor(amount: float | str, currency: str, smallest_minor: int = 1)
 
 
 def _decimal_text_to_minor(text: str, exponent: int, currency: str) -> int:
-    match = _DECIMAL.fullmatch(text.strip()) if len(text) <= 40 and text.isascii() else None
+    match = _DECIMAL.fullmatch(text.strip()) if len(text) <= 60 and text.isascii() else None
     if match is None:
         raise InvalidTransactionError(
             "amount_not_decimal", "amount", "must be a plain decimal number such as 12.50", text

@@ -91,7 +91,7 @@ def test_an_amount_in_minor_units(amount: float | str, currency: str, minor: int
         (float("nan"), "EUR", "amount_not_finite"),
         (float("inf"), "EUR", "amount_not_finite"),
         (float("-inf"), "EUR", "amount_not_finite"),
-        (1e300, "EUR", "amount_not_finite"),
+        (1e300, "EUR", "amount_too_large"),
         (1_000_000_000.01, "EUR", "amount_too_large"),
         ("999999999999999", "EUR", "amount_too_large"),
         ("", "EUR", "amount_not_decimal"),
@@ -286,3 +286,10 @@ def test_the_shipped_table_can_be_used() -> None:
     settings = Settings()
     rates = load_rates(settings.rates_file, settings.base_currency)
     assert rates.to_base_minor(10_000, "USD", ms("2026-03-01")) > 0
+
+
+@pytest.mark.parametrize("amount", ["10000000000000000", "9" * 30 + ".00", 1e12, 1e17, 1e308])
+def test_an_absurd_amount_is_called_too_large(amount: float | str) -> None:
+    with pytest.raises(InvalidTransactionError) as refused:
+        amount_to_minor(amount, "EUR")
+    assert refused.value.code == "amount_too_large"
