@@ -22,7 +22,7 @@ class MemoryCustomers:
 
     def forget(self, now_ms: int, plan: StatePlan) -> int:
         """Free the customers that are new again to every event from `now_ms` on; returns how many."""
-        forgotten = [user_id for user_id, state in self._states.items() if state.is_idle(now_ms, plan)]
+        forgotten = [user_id for user_id, state in self._states.items() if state.is_forgotten(now_ms, plan)]
         for user_id in forgotten:
             del self._states[user_id]
         return len(forgotten)
