@@ -14,8 +14,6 @@ from fraud.features.plan import StatePlan
 from fraud.features.profile import CustomerProfile, DetailedProfile
 from fraud.transaction import Transaction
 
-DAY_MS = 86_400_000
-
 UNKNOWN_PRESENCE, CARD_PRESENT, CARD_NOT_PRESENT = range(3)
 _PRESENT_ENTRY_MODES = frozenset(("chip", "contactless", "magstripe"))
 _PRESENT_CHANNELS = frozenset(("pos", "atm"))

@@ -6,11 +6,10 @@ import heapq
 import math
 from collections.abc import Sequence
 
+from fraud.features.table import DAY_MS
 from fraud.labels import resolve_labels
 from fraud.sources.records import GroundTruth
 from fraud.transaction import Label, Transaction
-
-DAY_MS = 86_400_000
 
 
 class FileLabelFeed:
