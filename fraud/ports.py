@@ -2,18 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from fraud.features.extraction import CustomerStates, EntityStates
-from fraud.transaction import Transaction
+from fraud.transaction import Label, Transaction
+
+
+class EntityStoreUnavailableError(Exception):
+    """Entity windows cannot be read in time: decisions go on without them, and say so."""
+
+
+class StoreUnavailableError(Exception):
+    """The source of truth cannot be reached or refuses work: the batch is thrown away and tried again later."""
+
+
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """Where a message came from: `source` is `topic id:partition`; `ingested_ms` when the broker took it."""
+
+    source: str
+    offset: int
+    ingested_ms: int
+
+
+class StoredDecision(msgspec.Struct, frozen=True, gc=False):
+    """What history holds of a transaction: its canonical decision and hash (empty for what is not decided).
+
+    `first_time` is whether its customer was new to its merchant, `late` whether it was left out of the windows.
+    """
+
+    transaction: Transaction
+    origin: Origin
+    canonical: bytes
+    hash: str
+    late: bool
+    first_time: bool
+
+
+class HistoryRecord(msgspec.Struct, frozen=True, gc=False):
+    """A new event of a customer, to be written once; `sequence` is its place among all of the customer's events."""
+
+    sequence: int
+    stored: StoredDecision
+
+
+class EntityEvent(msgspec.Struct, frozen=True, gc=False):
+    """An authorisation as one of its entities counts it; `amount` in base minor units."""
+
+    kind: str
+    key: str
+    offset: int
+    timestamp_ms: int
+    amount: int
+    user_id: str
+    card_id: str | None
+    first_time: bool
 
 
 class CustomerStore(Protocol):
-    """Where customers are remembered."""
+    """Where customers are remembered, and their history with its decisions is kept."""
 
     async def load(self, user_ids: Iterable[str], /) -> CustomerStates:
-        """The states of at least these customers, as the pipeline left them; the pipeline adds new ones itself."""
+        """The states of at least these customers, as the pipeline left them; the pipeline adds new ones itself.
+
+        Raises `StoreUnavailableError`.
+        """
+        ...
+
+    async def stored(self, transactions: Sequence[Transaction], /) -> Sequence[StoredDecision | None]:
+        """What history holds under the identities of `transactions`, in their order. Raises `StoreUnavailableError`."""
+        ...
+
+    async def commit(self, records: Sequence[HistoryRecord], /) -> Mapping[int, StoredDecision]:
+        """Make new events durable, each at most once, ever.
+
+        Returns by place in `records` what another writer had stored first: that counts, ours is void. Raises
+        `StoreUnavailableError`; some may be written then, and the same call later completes it.
+        """
+        ...
+
+    def discard(self, user_ids: Iterable[str], /) -> None:
+        """Forget what this process holds of these customers: it may differ from what is durable."""
         ...
 
 
@@ -21,7 +92,38 @@ class EntityStore(Protocol):
     """Where merchants, terminals, devices, ... are remembered."""
 
     async def load(self, keys: Iterable[tuple[str, str]], /) -> EntityStates:
-        """The states of at least these entities, `(kind, identifier)`, by kind; the pipeline adds new ones itself."""
+        """The states of at least these entities, `(kind, identifier)`, by kind; the pipeline adds new ones itself.
+
+        What the pipeline changes in them is remembered at once by a store in memory, and by `commit` in any other.
+        Raises `EntityStoreUnavailableError`.
+        """
+        ...
+
+    async def commit(self, source: str, events: Sequence[EntityEvent], /) -> None:
+        """Count `events`, whose offsets in `source` ascend; what was counted before is not counted again.
+
+        Raises `EntityStoreUnavailableError`; some may be counted then, and the same call later completes it.
+        """
+        ...
+
+    async def mark(
+        self, keys: Iterable[tuple[str, str]], transaction_id: str, timestamp_ms: int, is_fraud: bool, /
+    ) -> None:
+        """Hold a transaction of this time for fraud, or no longer, with each of its entities; twice is once.
+
+        Raises `EntityStoreUnavailableError`.
+        """
+        ...
+
+
+class LabelStore(Protocol):
+    """Every label of a transaction, append-only."""
+
+    async def append(self, label: Label, /) -> list[Label]:
+        """Keep a label (once per `label_id`) and return all of its transaction, this one included.
+
+        Raises `StoreUnavailableError`.
+        """
         ...
 
 
