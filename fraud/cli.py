@@ -24,7 +24,7 @@ _LABEL_DELAY_DAYS = 7.0
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class _Moment(click.ParamType[int]):
+class _Moment(click.ParamType):
     """A day or an RFC 3339 time; without a zone it is UTC. Becomes UTC milliseconds."""
 
     name = "day or time"
