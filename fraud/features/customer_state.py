@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from sys import intern
 
+from fraud.features.fingerprints import fingerprint
 from fraud.features.plan import StatePlan
 from fraud.features.profile import CustomerProfile, DetailedProfile
 from fraud.transaction import Transaction
@@ -156,9 +158,9 @@ _WIDTH = 3
 class RecentIdentities:
     """The identities of a customer's transactions within the duplicate horizon, in order of arrival.
 
-    Fingerprints are process-local 64-bit hashes; they are compared here and never leave the process. Of each: a
-    fingerprint of the content, the customer's newest event time at arrival (which never goes back), and its own
-    timestamp, negative for what is not in the windows: refunds, reversals, late and reversed payments.
+    Identifiers and contents are kept as fingerprints (`fraud.features.fingerprints`). Of each event: its identifier,
+    its content, the customer's newest event time at arrival (which never goes back), and its own timestamp, negative
+    for what is not in the windows: refunds, reversals, late and reversed payments.
     """
 
     __slots__ = ("_details", "_identifiers")
@@ -216,19 +218,68 @@ class RecentIdentities:
         self._identifiers.append(identifier)
         details.extend((content, newest_ms, timestamp_ms if in_windows else -timestamp_ms))
 
+    def columns(self) -> tuple[array[int], array[int], array[int], array[int]]:
+        """Copies of identifiers, contents, arrivals and timestamps, in order of arrival."""
+        details = self._details
+        return self._identifiers[:], details[_CONTENT::_WIDTH], details[_ARRIVAL::_WIDTH], details[_TIMESTAMP::_WIDTH]
+
+    @classmethod
+    def of_columns(
+        cls,
+        identifiers: Sequence[int],
+        contents: Sequence[int],
+        arrivals_ms: Sequence[int],
+        timestamps_ms: Sequence[int],
+    ) -> RecentIdentities:
+        """The identities whose `columns` these are."""
+        identities = cls()
+        identities._identifiers.extend(identifiers)
+        for row in zip(contents, arrivals_ms, timestamps_ms, strict=True):
+            identities._details.extend(row)
+        return identities
+
 
 class CustomerState:
-    """Everything that is remembered about one customer; `newest_ms` is the newest event time absorbed (0 for none)."""
+    """Everything that is remembered about one customer.
 
-    __slots__ = ("history", "identities", "newest_ms", "profile")
+    `newest_ms` is the newest event time absorbed (0 for none), `sequence` how many events there ever were, those that
+    are forgotten included.
+    """
 
-    def __init__(self, plan: StatePlan) -> None:
+    __slots__ = ("history", "identities", "newest_ms", "profile", "sequence")
+
+    def __init__(self, plan: StatePlan, sequence: int = 0) -> None:
+        self.sequence = sequence
         self.history = CustomerHistory(plan.detailed)
         self.profile: DetailedProfile
         # Without details the set has no feature that would read them.
         self.profile = DetailedProfile() if plan.detailed else CustomerProfile()  # type: ignore[assignment]
         self.identities = RecentIdentities()
         self.newest_ms = 0
+        self.sequence = sequence
+
+    def record(
+        self,
+        transaction: Transaction,
+        identifier: int,
+        content: int,
+        plan: StatePlan,
+        merchant: str | None = None,
+        device: str | None = None,
+    ) -> bool:
+        """Take in an event that `identities` do not know yet; whether it comes too late for the windows.
+
+        `identifier` and `content` are its fingerprints. `merchant` and `device` are objects of equal text to hold on to
+        instead of the transaction's own, which saves memory where somebody else holds them anyway.
+        """
+        late = self.is_late(transaction.timestamp_ms, plan)
+        self.remember(identifier, content, transaction, plan)
+        if transaction.event_type == "authorisation":
+            if not late:
+                self.absorb(transaction, merchant or transaction.merchant_id, device or transaction.device_id, plan)
+        elif transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
+            self.reverse(fingerprint(transaction.original_transaction_id), plan)
+        return late
 
     def is_forgotten(self, timestamp_ms: int, plan: StatePlan) -> bool:
         """Whether the customer was silent so long before `timestamp_ms` that it counts as new."""
@@ -255,6 +306,7 @@ class CustomerState:
 
     def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> None:
         """Remember the identity of any event, absorbed or not."""
+        self.sequence += 1
         timestamp_ms = transaction.timestamp_ms
         in_windows = transaction.event_type == "authorisation" and not self.is_late(timestamp_ms, plan)
         self.identities.remember(

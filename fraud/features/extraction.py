@@ -34,8 +34,10 @@ class Extraction:
     def customer(self, user_id: str, timestamp_ms: int, customers: CustomerStates) -> CustomerState:
         """The customer's state, a new one if there is none or it is forgotten by then."""
         state = customers.get(user_id)
-        if state is None or state.is_forgotten(timestamp_ms, self.plan):
+        if state is None:
             state = customers[user_id] = CustomerState(self.plan)
+        elif state.is_forgotten(timestamp_ms, self.plan):
+            state = customers[user_id] = CustomerState(self.plan, state.sequence)
         return state
 
     def entity_keys(self, transaction: Transaction) -> list[tuple[str, str]]:

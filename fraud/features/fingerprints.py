@@ -1,0 +1,21 @@
+"""Fingerprints of identifiers and contents: the same in every process and version, so that they can be stored."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from struct import Struct
+
+# 64 bits: among the thousands of events of one customer's duplicate horizon two different ones share a fingerprint with
+# a chance below 10^-12. With 32 bits one payment in a few millions would be refused as a repetition.
+_DIGEST_BYTES = 8
+# Copying a prepared hash costs less than preparing one for each call.
+_EMPTY = blake2b(digest_size=_DIGEST_BYTES)
+_SIGNED = Struct("<q")
+
+
+def fingerprint(content: bytes | str) -> int:
+    """BLAKE2b (RFC 7693) of `content` (text as UTF-8), 64 bits, as a signed integer."""
+    digest = _EMPTY.copy()
+    digest.update(content.encode() if isinstance(content, str) else content)
+    value: int = _SIGNED.unpack(digest.digest())[0]
+    return value
