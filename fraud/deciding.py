@@ -174,6 +174,7 @@ class Decider:
         has_score = self.model is not None
         features, sorted_values = self._features, self._sorted_values
         profile_names = self.inputs.profile_names
+        degraded = list(batch.degraded)
         frozen = []
         for row, (transaction, values, profile, action_code, score, late) in enumerate(
             zip(
@@ -195,7 +196,7 @@ class Decider:
                 transaction.base_amount_minor,
                 self._base_currency,
                 transaction.currency,
-                [],
+                degraded,
                 features(*sorted_values(values)),
                 late,
                 outcome.notifications,

@@ -12,11 +12,23 @@ import numpy as np
 
 from fraud.admission import Admission
 from fraud.deciding import Decider, DecisionBatch
-from fraud.features.customer_state import ID_REUSED, NEW
+from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
+from fraud.features.entity_state import EntityState
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
+from fraud.features.fingerprints import fingerprint
+from fraud.features.plan import ENTITY_KINDS
 from fraud.features.profile_values import PROFILE_FIELDS
-from fraud.features.table import Value
-from fraud.ports import CustomerStore, EntityStore, LabelFeed
+from fraud.features.table import MISSING, Value
+from fraud.ports import (
+    CustomerStore,
+    EntityEvent,
+    EntityStore,
+    EntityStoreUnavailableError,
+    LabelFeed,
+    Origin,
+    StoredDecision,
+    StoreUnavailableError,
+)
 from fraud.rule_inputs import GatheredBatch
 from fraud.transaction import InvalidTransactionError, Transaction, TransactionMessage
 
@@ -51,10 +63,36 @@ class Period:
 
 
 @dataclass(frozen=True)
+class NewEvent:
+    """An event that enters its customer's history; `row` is its row in the decided batch, None if it is not decided."""
+
+    position: int
+    transaction: Transaction
+    sequence: int
+    late: bool
+    first_time: bool
+    row: int | None
+
+
+@dataclass(frozen=True)
+class LiveBatch:
+    """What becomes durable of a batch: new events, and what their entities count, by source in order of offset.
+
+    `stored` is what history already held, by position: the same transaction delivered or sent again.
+    """
+
+    origins: Sequence[Origin]
+    new_events: list[NewEvent] = field(default_factory=list)
+    entity_events: dict[str, list[EntityEvent]] = field(default_factory=dict)
+    stored: dict[int, StoredDecision] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class BatchResult:
     """What became of each message of a batch; positions count within the batch.
 
     `positions[i]` is the message of `gathered.transactions[i]`; `decided` is None for a pipeline without a decider.
+    `live` is what a durable store must learn, None where messages have no origin.
     """
 
     positions: list[int]
@@ -65,6 +103,7 @@ class BatchResult:
     recorded: int
     warmed: int
     newest_ms: int
+    live: LiveBatch | None
 
 
 @dataclass
@@ -81,10 +120,17 @@ class _Progress:
     recorded: int = 0
     warmed: int = 0
     newest_ms: int = 0
+    live: LiveBatch | None = None
 
 
 # Attributes in any order are the same content.
 _CONTENT = msgspec.msgpack.Encoder(order="deterministic")
+# What a decision without entity windows names itself by.
+ENTITY_WINDOWS = "entity_windows"
+
+
+def _fingerprints(transaction: Transaction) -> tuple[int, int]:
+    return fingerprint(transaction.transaction_id.encode()), fingerprint(_CONTENT.encode(transaction))
 
 
 class Pipeline:
@@ -114,27 +160,27 @@ class Pipeline:
         names = () if decider is None else decider.inputs.profile_names
         self._profile_reads = [PROFILE_FIELDS[name].read for name in names]
 
-    async def process(self, messages: Sequence[TransactionMessage], labels: LabelFeed) -> BatchResult:
-        """Take one batch through, in its order. Nothing about a single message raises: it is refused by name."""
+    async def process(
+        self, messages: Sequence[TransactionMessage], labels: LabelFeed, origins: Sequence[Origin] | None = None
+    ) -> BatchResult:
+        """Take one batch through, in its order. Nothing about a single message raises: it is refused by name.
+
+        With `origins`, where each message came from, the result says what has to become durable. Raises
+        `StoreUnavailableError`.
+        """
         stage = self._timings.stage
         progress = _Progress()
         with stage("validate"):
             admitted = self._admit(messages, progress)
         with stage("enrich"):
             customers = await self._customers.load(transaction.user_id for _, transaction in admitted)
-            entities = await self._entities.load(
-                key for _, transaction in admitted for key in self._extraction.entity_keys(transaction)
-            )
+            if origins is not None:
+                progress.live = await self._live_batch(admitted, origins, customers)
+            entities, degraded = await self._load_entities(admitted)
         with stage("features"):
             for position, transaction in admitted:
                 self._advance(position, transaction, customers, entities, labels, progress)
-            gathered = GatheredBatch(
-                progress.transactions,
-                progress.rows,
-                np.array(progress.rows, dtype=np.float64).reshape(-1, len(self._extraction.feature_set.names)),
-                progress.profiles,
-                np.array(progress.late, dtype=np.bool_),
-            )
+            gathered = self._gather(progress, degraded)
         decided = None if self._decider is None else self._decide(self._decider, gathered)
         return BatchResult(
             progress.positions,
@@ -145,6 +191,57 @@ class Pipeline:
             progress.recorded,
             progress.warmed,
             progress.newest_ms,
+            progress.live,
+        )
+
+    def decide_by(self, decider: Decider) -> None:
+        """Decide by this one from the next batch on. It must read the same feature set."""
+        self._decider = decider
+        self._profile_reads = [PROFILE_FIELDS[name].read for name in decider.inputs.profile_names]
+
+    async def _live_batch(
+        self, admitted: list[tuple[int, Transaction]], origins: Sequence[Origin], customers: CustomerStates
+    ) -> LiveBatch:
+        live = LiveBatch(origins)
+        horizon_ms = self._extraction.plan.duplicate_horizon_ms
+        known = []
+        for position, transaction in admitted:
+            customer = customers.get(transaction.user_id)
+            if customer is not None:
+                seen = customer.identities.check(*_fingerprints(transaction), horizon_ms)
+                if seen == SAME_AGAIN:
+                    known.append((position, transaction))
+        if known:
+            stored = await self._customers.stored([transaction for _, transaction in known])
+            for (position, transaction), decision in zip(known, stored, strict=True):
+                if decision is None:
+                    self._customers.discard([transaction.user_id])
+                    raise StoreUnavailableError(f"history lacks {transaction.transaction_id}, which was absorbed")
+                live.stored[position] = decision
+        return live
+
+    async def _load_entities(self, admitted: list[tuple[int, Transaction]]) -> tuple[EntityStates, tuple[str, ...]]:
+        try:
+            states = await self._entities.load(
+                key for _, transaction in admitted for key in self._extraction.entity_keys(transaction)
+            )
+        except EntityStoreUnavailableError:
+            return {kind: {} for kind in ENTITY_KINDS}, (ENTITY_WINDOWS,)
+        return states, ()
+
+    def _gather(self, progress: _Progress, degraded: tuple[str, ...]) -> GatheredBatch:
+        names = self._extraction.feature_set.names
+        if degraded:
+            for row in progress.rows:
+                for place in self._extraction.entity_places:
+                    row[place] = MISSING
+        return GatheredBatch(
+            progress.transactions,
+            progress.rows,
+            np.array(progress.rows, dtype=np.float64).reshape(-1, len(names)),
+            progress.profiles,
+            np.array(progress.late, dtype=np.bool_),
+            degraded,
         )
 
     def _decide(self, decider: Decider, gathered: GatheredBatch) -> DecisionBatch:
@@ -185,21 +282,27 @@ class Pipeline:
             for changed, is_fraud in labels.due(timestamp_ms):
                 extraction.mark(changed, is_fraud, entities)
         customer = extraction.customer(transaction.user_id, timestamp_ms, customers)
-        # Process-local hashes: they are compared with others of this process and never leave it.
-        identifier, content = hash(transaction.transaction_id), hash(_CONTENT.encode(transaction))
+        identifier, content = _fingerprints(transaction)
         seen = customer.identities.check(identifier, content, plan.duplicate_horizon_ms)
         if seen != NEW:
             self._refuse_repetition(position, transaction, seen, progress)
+            if progress.live is not None:
+                self._count_again(position, transaction, entities, progress.live)
             return
         customer.remember(identifier, content, transaction, plan)
         if transaction.event_type != "authorisation":
             if transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
-                customer.reverse(hash(transaction.original_transaction_id), plan)
+                customer.reverse(fingerprint(transaction.original_transaction_id.encode()), plan)
             progress.recorded += 1
+            if progress.live is not None:
+                event = NewEvent(position, transaction, customer.sequence, late=False, first_time=False, row=None)
+                progress.live.new_events.append(event)
             return
         late = customer.is_late(timestamp_ms, plan)
         states = extraction.entities(transaction, entities)
+        row = None
         if timestamp_ms >= self._period.from_ms:
+            row = len(progress.rows)
             moment = extraction.moment(transaction, customer, states)
             progress.rows.append(extraction.values(moment))
             progress.profiles.append([read(moment) for read in self._profile_reads])
@@ -208,9 +311,63 @@ class Pipeline:
             progress.late.append(late)
         else:
             progress.warmed += 1
+        first_time = extraction.is_first_time(transaction, customer)
+        if progress.live is not None:
+            event = NewEvent(position, transaction, customer.sequence, late, first_time, row)
+            progress.live.new_events.append(event)
         if not late:
-            extraction.absorb(transaction, customer, states)
+            self._absorb(position, transaction, customer, states, first_time, progress.live)
             labels.absorbed(position, transaction)
+
+    def _absorb(
+        self,
+        position: int,
+        transaction: Transaction,
+        customer: CustomerState,
+        states: list[EntityState | None],
+        first_time: bool,
+        live: LiveBatch | None,
+    ) -> None:
+        extraction = self._extraction
+        if live is None:
+            extraction.absorb(transaction, customer, states, first_time)
+            return
+        extraction.absorb_customer(transaction, customer, states)
+        self._count(position, transaction, states, first_time, live)
+
+    def _count_again(self, position: int, transaction: Transaction, entities: EntityStates, live: LiveBatch) -> None:
+        """A message delivered again after a crash: its entities may not have counted it yet. One sent again has."""
+        stored = live.stored.get(position)
+        if stored is None or stored.origin != live.origins[position] or stored.late:
+            return
+        if transaction.event_type == "authorisation":
+            states = self._extraction.entities(transaction, entities)
+            self._count(position, transaction, states, stored.first_time, live)
+
+    def _count(
+        self,
+        position: int,
+        transaction: Transaction,
+        states: list[EntityState | None],
+        first_time: bool,
+        live: LiveBatch,
+    ) -> None:
+        origin = live.origins[position]
+        self._extraction.absorb_entities(transaction, states, first_time, origin.source, origin.offset)
+        events = live.entity_events.setdefault(origin.source, [])
+        for kind, key in self._extraction.entity_keys(transaction):
+            events.append(
+                EntityEvent(
+                    kind,
+                    key,
+                    origin.offset,
+                    transaction.timestamp_ms,
+                    transaction.base_amount_minor,
+                    transaction.user_id,
+                    transaction.card_id,
+                    first_time,
+                )
+            )
 
     @staticmethod
     def _refuse_repetition(position: int, transaction: Transaction, seen: int, progress: _Progress) -> None:

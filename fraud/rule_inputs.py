@@ -45,7 +45,8 @@ class GatheredBatch:
     """n transactions to decide, in order of arrival, with what was read of the state before each.
 
     `rows` are n lists of feature values, `matrix` the same as float64 [n, features]; `profiles` n lists of the profile
-    fields that the pipeline was asked for; `late` bool [n].
+    fields that the pipeline was asked for; `late` bool [n]. `degraded` names the parts that were away: what they would
+    have given is missing.
     """
 
     transactions: Sequence[Transaction]
@@ -53,6 +54,7 @@ class GatheredBatch:
     matrix: NDArray[np.float64]
     profiles: Sequence[Sequence[ProfileValue]]
     late: NDArray[np.bool_]
+    degraded: tuple[str, ...] = ()
 
 
 def rule_names(feature_set: FeatureSet, attribute_kinds: Mapping[str, str], *, detailed: bool) -> dict[str, Kind]:

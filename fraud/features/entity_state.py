@@ -32,10 +32,12 @@ class EntityState:
     `buckets` ascends; `counts`, `amounts` (base minor units) and `first_times` (customers new to the merchant) are
     cumulative per bucket, so that any window is a difference of two rows; row 0 is a sentinel. The latter two,
     `customers` and `cards` (when each was last seen, in that order) are None unless the plan asks for them.
-    `fraud_timestamps_ms` are the transactions known as fraud now, sorted by their own time.
+    `fraud_timestamps_ms` are the transactions known as fraud now, sorted by their own time. `absorbed_offsets` is what
+    a store outside this process has counted, by source; None where this object is the store.
     """
 
     __slots__ = (
+        "absorbed_offsets",
         "amounts",
         "buckets",
         "cards",
@@ -59,6 +61,7 @@ class EntityState:
         self.customers: dict[str, int] | None = {} if plan.counts_customers else None
         self.cards: dict[str, int] | None = {} if plan.counts_cards else None
         self.fraud_timestamps_ms: array[int] | None = None
+        self.absorbed_offsets: dict[str, int] | None = None
 
     def is_idle(self, timestamp_ms: int, plan: StatePlan) -> bool:
         """Whether the entity is new to every event from `timestamp_ms` on; one that absorbed nothing is new anyway."""

@@ -7,7 +7,7 @@ from operator import attrgetter
 from fraud.features.customer_state import CustomerState
 from fraud.features.entity_state import EntityState
 from fraud.features.moment import Moment
-from fraud.features.plan import ENTITY_FIELDS, StatePlan
+from fraud.features.plan import ENTITY_FIELDS, ENTITY_KINDS, StatePlan
 from fraud.features.table import FeatureSet, Value
 from fraud.transaction import Transaction
 
@@ -28,6 +28,8 @@ class Extraction:
         self._functions = feature_set.functions(plan)
         self._moment = Moment(base_exponent)
         self._kinds = [entity.kind for entity in plan.entities]
+        # Where the features stand that are missing without entity windows.
+        self.entity_places = [place for place, row in enumerate(feature_set.rows) if row.entity in ENTITY_KINDS]
         # The last one only makes sure that the result is a tuple, whatever the number of kinds.
         self._identifiers = attrgetter(*(ENTITY_FIELDS[kind] for kind in self._kinds), "transaction_id")
 
@@ -79,25 +81,59 @@ class Extraction:
             values += function(moment)
         return values
 
-    def absorb(self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]) -> None:
+    def is_first_time(self, transaction: Transaction, customer: CustomerState) -> bool:
+        """Whether the customer is new to its merchant; False for sets that do not ask."""
+        merchant = transaction.merchant_id
+        return self.plan.detailed and merchant is not None and merchant not in customer.profile.merchants
+
+    def absorb(
+        self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None], first_time: bool
+    ) -> None:
         """Count an authorisation in its customer's and its entities' state."""
-        merchant = device = None
-        first_time = False
-        plan = self.plan
-        if plan.detailed:
-            merchant, device = transaction.merchant_id, transaction.device_id
-            first_time = merchant is not None and merchant not in customer.profile.merchants
         timestamp_ms, amount = transaction.timestamp_ms, transaction.base_amount_minor
         user_id, card_id = transaction.user_id, transaction.card_id
-        for state, entity_plan in zip(entities, plan.entities, strict=True):
+        for state, entity_plan in zip(entities, self.plan.entities, strict=True):
             if state is not None:
                 state.absorb(timestamp_ms, amount, user_id, card_id, first_time, entity_plan)
-                # The entity's own string object stands in every row that names it, instead of one copy a transaction.
-                if entity_plan.kind == "merchant":
+        self.absorb_customer(transaction, customer, entities)
+
+    def absorb_customer(
+        self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None]
+    ) -> None:
+        """Count an authorisation in its customer's state alone."""
+        merchant = device = None
+        if self.plan.detailed:
+            merchant, device = transaction.merchant_id, transaction.device_id
+            # The entity's own string object stands in every row that names it, instead of one copy a transaction.
+            for state, entity_plan in zip(entities, self.plan.entities, strict=True):
+                if state is not None and entity_plan.kind == "merchant":
                     merchant = state.key
-                elif entity_plan.kind == "device":
+                elif state is not None and entity_plan.kind == "device":
                     device = state.key
-        customer.absorb(transaction, merchant, device, plan)
+        customer.absorb(transaction, merchant, device, self.plan)
+
+    def absorb_entities(
+        self,
+        transaction: Transaction,
+        entities: list[EntityState | None],
+        first_time: bool,
+        source: str,
+        offset: int,
+    ) -> None:
+        """Count an authorisation in those of its entities that have not counted this offset of `source` yet."""
+        for state, entity_plan in zip(entities, self.plan.entities, strict=True):
+            if state is None:
+                continue
+            counted = -1 if state.absorbed_offsets is None else state.absorbed_offsets.get(source, -1)
+            if offset > counted:
+                state.absorb(
+                    transaction.timestamp_ms,
+                    transaction.base_amount_minor,
+                    transaction.user_id,
+                    transaction.card_id,
+                    first_time,
+                    entity_plan,
+                )
 
     def mark(self, transaction: Transaction, is_fraud: bool, states: EntityStates) -> None:
         """Count, or no longer count, `transaction` as known fraud with each of its entities.

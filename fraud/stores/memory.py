@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fraud.features.customer_state import CustomerState
 from fraud.features.entity_state import EntityState
 from fraud.features.plan import ENTITY_KINDS, StatePlan
-from fraud.transaction import Label
+from fraud.ports import EntityEvent, HistoryRecord, StoredDecision
+from fraud.transaction import Label, Transaction
 
 
 class MemoryCustomers:
@@ -19,6 +20,19 @@ class MemoryCustomers:
     async def load(self, _user_ids: Iterable[str]) -> dict[str, CustomerState]:
         """The states of (at least) these customers; new customers are added to it by the caller."""
         return self._states
+
+    async def stored(self, transactions: Sequence[Transaction]) -> list[StoredDecision | None]:
+        """Nothing: states are kept, histories are not."""
+        return [None] * len(transactions)
+
+    async def commit(self, _records: Sequence[HistoryRecord]) -> dict[int, StoredDecision]:
+        """Nothing to do: what the pipeline changed is what is remembered."""
+        return {}
+
+    def discard(self, user_ids: Iterable[str]) -> None:
+        """Forget these customers."""
+        for user_id in user_ids:
+            self._states.pop(user_id, None)
 
     def forget(self, now_ms: int, plan: StatePlan) -> int:
         """Free the customers that are new again to every event from `now_ms` on; returns how many."""
@@ -40,6 +54,14 @@ class MemoryEntities:
     async def load(self, _keys: Iterable[tuple[str, str]]) -> dict[str, dict[str, EntityState]]:
         """The states of (at least) these entities by kind; new ones are added to it by the caller."""
         return self._states
+
+    async def commit(self, _source: str, _events: Sequence[EntityEvent]) -> None:
+        """Nothing to do: what the pipeline changed is what is remembered."""
+
+    async def mark(
+        self, _keys: Iterable[tuple[str, str]], _transaction_id: str, _timestamp_ms: int, _is_fraud: bool
+    ) -> None:
+        """Nothing to do: the label feed of a replay marks the states themselves."""
 
     def forget(self, now_ms: int, plan: StatePlan) -> int:
         """Free the entities that are new again to every event from `now_ms` on; returns how many."""
