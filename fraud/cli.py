@@ -75,8 +75,17 @@ _source_options = _apply(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(fraud.__version__, prog_name="fraud")
-def cli() -> None:
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.yaml",
+    help="Settings for any command; the environment wins. Else the file that FRAUD_SETTINGS_FILE names.",
+)
+def cli(settings_file: Path | None) -> None:
     """Real-time fraud detection: replay transaction files, check policies, simulate customers and fraud."""
+    # Read by `command_settings` from the context, so that every command has it without an option of its own.
+    del settings_file
 
 
 @cli.command()
@@ -244,16 +253,18 @@ def check(file: Path, feature_set_name: str, mapping_name: str) -> None:
     sys.exit(0 if outcome.is_valid else EXIT_USAGE)
 
 
-def _add_simulate() -> None:
+def _add_commands() -> None:
+    from fraud.settings_command import settings_command
     from fraud.simulator.command import simulate_command
 
+    cli.add_command(settings_command)
     cli.add_command(simulate_command)
 
 
 def _settings() -> Settings:
-    from fraud.settings import load_settings
+    from fraud.settings_command import command_settings
 
-    return load_settings()
+    return command_settings()
 
 
 def _period(from_ms: int | None, to_ms: int | None) -> Period:
@@ -283,7 +294,7 @@ def _shipped(what: str, name: str, ending: str) -> Path:
 
 def main() -> None:
     """Run the command; what a person can mend is one line on standard error and exit code 2."""
-    _add_simulate()
+    _add_commands()
     try:
         status = cli.main(prog_name="fraud", standalone_mode=False)
     except click.ClickException as error:

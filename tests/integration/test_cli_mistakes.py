@@ -95,7 +95,7 @@ def test_a_token_key_that_is_too_short_is_refused_without_showing_it(
     monkeypatch.setenv("FRAUD_TOKEN_KEY", "s3cret")
     finished = fraud("replay", file, "--out", tmp_path / "out", "--model", "none")
     assert finished.exit_code == 2
-    assert "token key must have at least 16 bytes" in finished.stderr
+    assert "FRAUD_TOKEN_KEY must have at least 16 bytes, it has 6" in finished.stderr
     assert "s3cret" not in finished.stderr
 
 

@@ -1,0 +1,34 @@
+"""`fraud settings`, and the settings of any other command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fraud.settings import Settings, load_settings, setting_lines
+
+
+def command_settings() -> Settings:
+    """The settings of the running command: environment, then the file named by `--settings` or the environment.
+
+    Raises `SettingsError`.
+    """
+    return load_settings(file=_file())
+
+
+@click.command("settings")
+def settings_command() -> None:
+    """Show every setting: its value (secrets masked), where that came from, and what it means."""
+    lines = setting_lines(file=_file())
+    name_width = max(len(line.name) for line in lines)
+    shown_width = max(len(line.shown) for line in lines)
+    for line in lines:
+        origin = "" if line.origin == "default" else f"  [{line.origin}]"
+        click.echo(f"{line.name:<{name_width}}  {line.shown:<{shown_width}}  {line.meaning}{origin}")
+
+
+def _file() -> Path | None:
+    context = click.get_current_context(silent=True)
+    file = context.find_root().params.get("settings_file") if context is not None else None
+    return file if isinstance(file, Path) else None
