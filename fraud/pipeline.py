@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 
 from fraud.admission import Admission
@@ -15,7 +14,7 @@ from fraud.deciding import Decider, DecisionBatch
 from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
 from fraud.features.entity_state import EntityState
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
-from fraud.features.fingerprints import fingerprint
+from fraud.features.fingerprints import fingerprint, identity_fingerprints
 from fraud.features.plan import ENTITY_KINDS
 from fraud.features.profile_values import PROFILE_FIELDS
 from fraud.features.table import MISSING, Value
@@ -123,14 +122,8 @@ class _Progress:
     live: LiveBatch | None = None
 
 
-# Attributes in any order are the same content.
-_CONTENT = msgspec.msgpack.Encoder(order="deterministic")
 # What a decision without entity windows names itself by.
 ENTITY_WINDOWS = "entity_windows"
-
-
-def _fingerprints(transaction: Transaction) -> tuple[int, int]:
-    return fingerprint(transaction.transaction_id.encode()), fingerprint(_CONTENT.encode(transaction))
 
 
 class Pipeline:
@@ -208,7 +201,7 @@ class Pipeline:
         for position, transaction in admitted:
             customer = customers.get(transaction.user_id)
             if customer is not None:
-                seen = customer.identities.check(*_fingerprints(transaction), horizon_ms)
+                seen = customer.identities.check(*identity_fingerprints(transaction), horizon_ms)
                 if seen == SAME_AGAIN:
                     known.append((position, transaction))
         if known:
@@ -282,7 +275,7 @@ class Pipeline:
             for changed, is_fraud in labels.due(timestamp_ms):
                 extraction.mark(changed, is_fraud, entities)
         customer = extraction.customer(transaction.user_id, timestamp_ms, customers)
-        identifier, content = _fingerprints(transaction)
+        identifier, content = identity_fingerprints(transaction)
         seen = customer.identities.check(identifier, content, plan.duplicate_horizon_ms)
         if seen != NEW:
             self._refuse_repetition(position, transaction, seen, progress)
@@ -292,7 +285,7 @@ class Pipeline:
         customer.remember(identifier, content, transaction, plan)
         if transaction.event_type != "authorisation":
             if transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
-                customer.reverse(fingerprint(transaction.original_transaction_id.encode()), plan)
+                customer.reverse(fingerprint(transaction.original_transaction_id), plan)
             progress.recorded += 1
             if progress.live is not None:
                 event = NewEvent(position, transaction, customer.sequence, late=False, first_time=False, row=None)

@@ -73,8 +73,10 @@ class TransactionMessage(msgspec.Struct, frozen=True, gc=False):
     attributes: dict[Identifier, Attribute] = {}
 
 
-class Transaction(msgspec.Struct, frozen=True, gc=False):
+class Transaction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A valid transaction inside the core: UTC milliseconds, integer minor units, tokens in place of clear identifiers.
+
+    Fields are only ever added, at the end and with a default: then what was stored before has the same fingerprint.
 
     `amount_minor` is in the transaction's currency, `base_amount_minor` in the base currency. None is a missing value.
     `card_prefix` and `ip_prefix` are taken from the clear values before these become tokens.

@@ -5,12 +5,18 @@ from __future__ import annotations
 from hashlib import blake2b
 from struct import Struct
 
+import msgspec
+
+from fraud.transaction import Transaction
+
 # 64 bits: among the thousands of events of one customer's duplicate horizon two different ones share a fingerprint with
 # a chance below 10^-12. With 32 bits one payment in a few millions would be refused as a repetition.
 _DIGEST_BYTES = 8
 # Copying a prepared hash costs less than preparing one for each call.
 _EMPTY = blake2b(digest_size=_DIGEST_BYTES)
 _SIGNED = Struct("<q")
+# Attributes in any order are the same content.
+_CONTENT = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def fingerprint(content: bytes | str) -> int:
@@ -19,3 +25,8 @@ def fingerprint(content: bytes | str) -> int:
     digest.update(content.encode() if isinstance(content, str) else content)
     value: int = _SIGNED.unpack(digest.digest())[0]
     return value
+
+
+def identity_fingerprints(transaction: Transaction) -> tuple[int, int]:
+    """The fingerprints of its identifier and of its whole content."""
+    return fingerprint(transaction.transaction_id), fingerprint(_CONTENT.encode(transaction))
