@@ -21,7 +21,8 @@ from fraud.replay.decision_table import DecisionTable
 from fraud.replay.outputs import LinesOutput, OutputFolder, RejectedOutput
 from fraud.replay.run import DUPLICATE_CODE, Replay, ReplayedBatch, ReplayOptions
 from fraud.report.batch import FRAUD, LEGITIMATE, UNKNOWN, DecidedBatch
-from fraud.report.page import Component, RejectedReason, ReportContext, render_report
+from fraud.report.context import Component, RejectedReason, ReportContext
+from fraud.report.page import render_report
 from fraud.report.statistics import InputCounts, ReplayStatistics
 from fraud.settings import Settings
 from fraud.sources.mapping import Mapping

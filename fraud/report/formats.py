@@ -30,7 +30,7 @@ def money(amount_minor: int | None, currency: str, exponent: int) -> str:
     if amount_minor is None:
         return NOTHING
     amount = amount_minor / 10**exponent
-    digits = exponent if abs(amount) < 100 else 0
+    digits = exponent if 0 < abs(amount) < 100 else 0
     return f"{amount:,.{digits}f} {currency}"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,52 +11,16 @@ import jinja2
 from markupsafe import Markup
 
 from fraud.report import formats
+from fraud.report.context import ReportContext
 from fraud.report.plots import Plot, draw_plots
+from fraud.report.tables import IDENTIFIER_LENGTH, report_tables
 
 Summary = dict[str, Any]
 
 _TEMPLATE = "report.html.j2"
 _NO_LABELS = "the file has no labels"
-# Long enough for every id that people choose; a hostile one must not stretch the page.
-_IDENTIFIER_LENGTH = 60
-_EXAMPLE_LENGTH = 160
 # The first characters of a hash tell versions apart; the whole one is in the decisions and in the tooltip.
 _HASH_LENGTH = 12
-
-
-@dataclass(frozen=True)
-class Component:
-    """One thing that the decisions rest on: its kind in words ("model"), its name and the SHA-256 of its content."""
-
-    kind: str
-    name: str
-    hash: str
-
-
-@dataclass(frozen=True)
-class RejectedReason:
-    """How many records were refused for one reason, and the first of them in words (masked by the caller)."""
-
-    count: int
-    example: str
-
-
-@dataclass(frozen=True)
-class ReportContext:
-    """What was run: everything the page shows that is not in the summary.
-
-    `sources` names of the files; `components` model, policy, feature set and rates (no model: leave it out);
-    `label_delay_days` None where the file has the time at which labels became known; `rejected` by error code;
-    `rule_descriptions` by rule id.
-    """
-
-    sources: Sequence[str]
-    mapping: str
-    components: Sequence[Component]
-    label_delay_days: float | None
-    program_version: str
-    rejected: Mapping[str, RejectedReason] = field(default_factory=dict)
-    rule_descriptions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,14 +41,10 @@ def render_report(summary: Summary, context: ReportContext, plots: Sequence[Plot
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    currency, exponent = summary["base_currency"], summary["base_currency_exponent"]
     environment.filters.update(
         count=formats.count,
-        percent=formats.percent,
         decimal=formats.decimal,
-        money=lambda amount_minor: formats.money(amount_minor, currency, exponent),
-        identifier=lambda text: formats.shortened(text, _IDENTIFIER_LENGTH),
-        example=lambda text: formats.shortened(text, _EXAMPLE_LENGTH),
+        identifier=lambda text: formats.shortened(text, IDENTIFIER_LENGTH),
         short_hash=lambda text: text[:_HASH_LENGTH],
     )
     drawn = draw_plots(summary) if plots is None else plots
@@ -94,7 +54,7 @@ def render_report(summary: Summary, context: ReportContext, plots: Sequence[Plot
         tiles=key_numbers(summary),
         # The one text that is not escaped: our own drawing, in which every text was escaped when it was drawn.
         plots=[(plot, None if plot.svg is None else Markup(plot.svg)) for plot in drawn],  # noqa: S704
-        rejected=sorted(context.rejected.items(), key=lambda item: (-item[1].count, item[0])),
+        tables=report_tables(summary, context),
     )
 
 

@@ -280,7 +280,7 @@ def _money_by_action(summary: Summary) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(1, largest * 12)
     axes.xaxis.set_major_locator(LogLocator(base=10, numticks=5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_money(round(value), 0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_money(round(value), 0).replace(".0", "")))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(axis="both", which="both", length=0)
     axes.set_yticks(range(len(actions)), list(actions), color=INK, fontsize=10)

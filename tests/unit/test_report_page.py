@@ -9,9 +9,11 @@ import pytest
 
 from fraud.report.batch import DecidedBatch
 from fraud.report.console import summary_text
-from fraud.report.page import Component, RejectedReason, ReportContext, render_report
+from fraud.report.context import Component, RejectedReason, ReportContext
+from fraud.report.page import render_report
 from fraud.report.plots import draw_plots
 from fraud.report.statistics import InputCounts, ReplayStatistics
+from fraud.report.tables import report_tables
 from fraud.transaction import Transaction
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
@@ -155,3 +157,17 @@ def test_the_terminal_summary_says_how_fast_it_was():
     text = summary_text(summary_of(), {"decode": 1.5, "score": 0.5})
     assert "200 a second" in text
     assert re.search(r"decode +1\.50 s +75\.0%", text)
+
+
+def test_a_rule_that_was_never_true_is_named_apart():
+    rules = next(table for table in report_tables(summary_of(), CONTEXT) if table.title == "Rules")
+    assert [row.subject for row in rules.rows] == ["<b>rule</b>$"]
+    assert [row.subject for row in rules.left_out] == ["never"]
+    assert rules.left_out_title == "1 rule was never true"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_row_of_a_table_has_a_cell_for_each_column(variant):
+    for table in report_tables(summary_of(**variant), CONTEXT):
+        assert table.rows or table.left_out
+        assert {len(row.cells) for row in table.rows} <= {len(table.columns)}
