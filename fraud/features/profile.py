@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from sys import intern
 
 from fraud.features.geography import place_of
@@ -53,6 +54,15 @@ class AmountStatistics:
         squares = (numbers[base + _SQUARES_HIGH] << _LIMB_BITS) + numbers[base + _SQUARES_LOW] + amount * amount
         numbers[base + _SQUARES_HIGH] = squares >> _LIMB_BITS
         numbers[base + _SQUARES_LOW] = squares & _LIMB_MASK
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[tuple[str, tuple[int, int, int, int]]]) -> AmountStatistics:
+        """Statistics that hold these keys, in this order of use, with what `read` says of each."""
+        statistics = cls()
+        for slot, (key, (count, total, maximum, squares)) in enumerate(rows):
+            statistics.slots[key] = slot
+            statistics._numbers.extend((count, total, maximum, squares >> _LIMB_BITS, squares & _LIMB_MASK))
+        return statistics
 
     def count(self, key: str) -> int:
         """How many amounts were counted under `key`."""

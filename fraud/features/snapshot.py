@@ -1,0 +1,279 @@
+"""A customer's state as bytes and back: what a store keeps as a checkpoint of the customer's history.
+
+A snapshot is a version (1 byte), the fingerprint of the plan that it was taken under (8 bytes), and a body in
+MessagePack, compressed by zlib. It is complete: a state that is read back goes on with the values of the original.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from array import array
+from collections.abc import Callable
+from itertools import accumulate, pairwise
+from struct import Struct, pack, unpack
+from sys import intern
+
+import msgspec
+
+from fraud.features.customer_state import CustomerHistory, CustomerState, RecentIdentities, shared
+from fraud.features.fingerprints import fingerprint
+from fraud.features.plan import StatePlan
+from fraud.features.profile import AmountStatistics, DetailedProfile, KnownThings
+
+# Written from now on. When the body changes: add its reader to `_READERS` and keep the one before it, since workers of
+# the version before write until all are upgraded.
+VERSION = 1
+_HEADER = Struct("<Bq")
+# Higher levels gain a hundredth: most of a snapshot is fingerprints and amounts.
+_COMPRESSION_LEVEL = 1
+# MessagePack has no integers above 64 bits, and sums of squares pass that.
+_LIMB_BITS = 62
+_LIMB_MASK = (1 << _LIMB_BITS) - 1
+
+
+class SnapshotRefusedError(ValueError):
+    """A snapshot that cannot be read: the state has to be made again from the customer's history."""
+
+
+class UnknownSnapshotVersionError(SnapshotRefusedError):
+    """A snapshot in a form that this program does not know, written by a newer one."""
+
+
+class SnapshotOfOtherPlanError(SnapshotRefusedError):
+    """A snapshot that holds less, or other things, than the plan asks for."""
+
+
+class DamagedSnapshotError(SnapshotRefusedError):
+    """Bytes that are no whole snapshot."""
+
+
+def customer_plan_fingerprint(plan: StatePlan) -> int:
+    """What of a plan decides what a customer's state holds, as 64 bits; entities do not."""
+    limits = (plan.allowed_lateness_ms, plan.forget_after_ms, plan.duplicate_horizon_ms)
+    return fingerprint(msgspec.msgpack.encode((plan.detailed, limits, plan.customer_windows_ms)))
+
+
+class _Things(msgspec.Struct, array_like=True, frozen=True):
+    """Things of one kind. Of `names` those known stand first, least recently used first, with their `first_days`.
+
+    `rows` has for each row of the history the place of its thing in `names` plus one, 0 for none: bytes, or numbers
+    where there are too many names for bytes. Empty for things that history has no column of.
+    """
+
+    names: list[str]
+    first_days: list[int]
+    rows: bytes | list[int]
+
+
+class _Amounts(msgspec.Struct, array_like=True, frozen=True):
+    """Count, sum, maximum, and sum of squares in two limbs."""
+
+    count: int
+    total: int
+    maximum: int
+    squares_high: int
+    squares_low: int
+
+
+class _Details(msgspec.Struct, array_like=True, frozen=True):
+    """The columns and memories of a detailed state; `categories` and `category_amounts` are aligned."""
+
+    merchants: _Things
+    devices: _Things
+    categories: _Things
+    countries: _Things
+    ip_prefixes: _Things
+    cards: _Things
+    counterparties: _Things
+    declined: bytes
+    presences: bytes
+    category_amounts: list[_Amounts]
+    country_counts: dict[str, int]
+    home_country: str | None
+    hour_counts: list[int]
+    places: dict[int, int]
+    last_present: tuple[int, float, float] | None
+    last_new_device_ms: int
+    last_new_merchant_ms: int
+
+
+class _Body(msgspec.Struct, array_like=True, frozen=True):
+    """Version 1. Times are differences to the one before; amounts in base minor units.
+
+    `identifiers` and `contents` are packed 64-bit integers; `delays_ms` what an event's time lies before its arrival.
+    """
+
+    sequence: int
+    newest_ms: int
+    times_ms: list[int]
+    amounts: list[int]
+    identifiers: bytes
+    contents: bytes
+    arrivals_ms: list[int]
+    delays_ms: list[int]
+    outside_windows: list[int]
+    profile: _Amounts
+    first_seen_ms: int
+    details: _Details | None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Body).decode
+
+
+def encode_customer(state: CustomerState, plan: StatePlan) -> bytes:
+    """The snapshot of `state`, which was made under `plan`."""
+    history, profile = state.history, state.profile
+    identifiers, contents, arrivals_ms, timestamps_ms = state.identities.columns()
+    body = _Body(
+        sequence=state.sequence,
+        newest_ms=state.newest_ms,
+        times_ms=_differences(history.timestamps_ms.tolist()),
+        amounts=_differences(history.cumulative_amounts.tolist(), history.base_amount),
+        identifiers=pack(f"<{len(identifiers)}q", *identifiers),
+        contents=pack(f"<{len(contents)}q", *contents),
+        arrivals_ms=_differences(arrivals_ms.tolist()),
+        delays_ms=[arrival - abs(own) for arrival, own in zip(arrivals_ms, timestamps_ms, strict=True)],
+        outside_windows=[place for place, own in enumerate(timestamps_ms) if own < 0],
+        profile=_amounts(
+            (profile.transaction_count, profile.amount_sum, profile.amount_maximum, profile.amount_squares)
+        ),
+        first_seen_ms=profile.first_seen_ms,
+        details=_details(history, profile) if plan.detailed else None,
+    )
+    return _HEADER.pack(VERSION, customer_plan_fingerprint(plan)) + zlib.compress(_encode(body), _COMPRESSION_LEVEL)
+
+
+def decode_customer(snapshot: bytes, plan: StatePlan) -> CustomerState:
+    """The state that `snapshot` was taken of.
+
+    Raises `UnknownSnapshotVersionError`, `SnapshotOfOtherPlanError`, `DamagedSnapshotError`.
+    """
+    if not snapshot:
+        raise DamagedSnapshotError("the snapshot is empty")
+    read = _READERS.get(snapshot[0])
+    if read is None:
+        known = ", ".join(map(str, sorted(_READERS)))
+        raise UnknownSnapshotVersionError(f"the snapshot has version {snapshot[0]}; this program reads {known}")
+    return read(snapshot, plan)
+
+
+def _read_version_1(snapshot: bytes, plan: StatePlan) -> CustomerState:
+    if len(snapshot) < _HEADER.size:
+        raise DamagedSnapshotError(f"the snapshot has only {len(snapshot)} bytes")
+    if _HEADER.unpack_from(snapshot)[1] != customer_plan_fingerprint(plan):
+        raise SnapshotOfOtherPlanError("the snapshot was taken for other windows, limits or details than are asked for")
+    try:
+        return _restored(_decode(zlib.decompress(snapshot[_HEADER.size :])), plan)
+    except (zlib.error, msgspec.DecodeError, struct.error, ValueError, IndexError, OverflowError) as error:
+        raise DamagedSnapshotError(f"the snapshot is damaged: {error}") from error
+
+
+# What a snapshot begins with, and who reads it.
+_READERS: dict[int, Callable[[bytes, StatePlan], CustomerState]] = {VERSION: _read_version_1}
+
+
+def _differences(values: list[int], before: int = 0) -> list[int]:
+    return [later - earlier for earlier, later in pairwise((before, *values))]
+
+
+def _amounts(numbers: tuple[int, int, int, int]) -> _Amounts:
+    count, total, maximum, squares = numbers
+    return _Amounts(count, total, maximum, squares >> _LIMB_BITS, squares & _LIMB_MASK)
+
+
+def _squares(amounts: _Amounts) -> int:
+    return (amounts.squares_high << _LIMB_BITS) + amounts.squares_low
+
+
+def _things(known: KnownThings, column: list[str | None] | None = None) -> _Things:
+    names: dict[str | None, int] = {None: 0}
+    for name in known:
+        names[name] = len(names)
+    rows = [names.setdefault(name, len(names)) for name in column or ()]
+    del names[None]
+    return _Things(
+        [name for name in names if name is not None],
+        list(known.values()),
+        bytes(rows) if len(names) < 256 else rows,
+    )
+
+
+def _details(history: CustomerHistory, profile: DetailedProfile) -> _Details:
+    statistics = profile.category_amounts
+    return _Details(
+        merchants=_things(profile.merchants, history.merchants),
+        devices=_things(profile.devices, history.devices),
+        categories=_things(profile.categories, history.categories),
+        countries=_things(profile.countries, history.countries),
+        ip_prefixes=_things(profile.ip_prefixes),
+        cards=_things(profile.cards),
+        counterparties=_things(profile.counterparties),
+        declined=bytes(history.declined),
+        presences=bytes(history.presences),
+        category_amounts=[_amounts(statistics.read(category) or (0, 0, 0, 0)) for category in profile.categories],
+        country_counts=profile.country_counts,
+        home_country=profile.home_country,
+        hour_counts=profile.hour_counts.tolist(),
+        places=profile.places,
+        last_present=profile.last_present,
+        last_new_device_ms=profile.last_new_device_ms,
+        last_new_merchant_ms=profile.last_new_merchant_ms,
+    )
+
+
+def _restored(body: _Body, plan: StatePlan) -> CustomerState:
+    state = CustomerState(plan, body.sequence)
+    state.newest_ms = body.newest_ms
+    history, profile = state.history, state.profile
+    history.timestamps_ms.extend(accumulate(body.times_ms))
+    history.cumulative_amounts.extend(accumulate(body.amounts))
+    count = len(body.delays_ms)
+    arrivals_ms = list(accumulate(body.arrivals_ms))
+    timestamps_ms = [arrival - delay for arrival, delay in zip(arrivals_ms, body.delays_ms, strict=True)]
+    for place in body.outside_windows:
+        timestamps_ms[place] = -timestamps_ms[place]
+    state.identities = RecentIdentities.of_columns(
+        unpack(f"<{count}q", body.identifiers), unpack(f"<{count}q", body.contents), arrivals_ms, timestamps_ms
+    )
+    profile.transaction_count, profile.amount_sum = body.profile.count, body.profile.total
+    profile.amount_maximum, profile.amount_squares = body.profile.maximum, _squares(body.profile)
+    profile.first_seen_ms = body.first_seen_ms
+    if body.details is not None:
+        history.amounts.extend(body.amounts)
+        _restore_details(body.details, history, profile)
+    return state
+
+
+def _restore_things(things: _Things, known: KnownThings) -> list[str | None]:
+    known.update(zip(things.names[: len(things.first_days)], things.first_days, strict=True))
+    names = (None, *things.names)
+    return [names[place] for place in things.rows]
+
+
+def _restore_details(details: _Details, history: CustomerHistory, profile: DetailedProfile) -> None:
+    history.merchants = _restore_things(details.merchants, profile.merchants)
+    history.devices = _restore_things(details.devices, profile.devices)
+    history.categories = _restore_things(_with_shared_names(details.categories), profile.categories)
+    history.countries = _restore_things(_with_shared_names(details.countries), profile.countries)
+    _restore_things(details.ip_prefixes, profile.ip_prefixes)
+    _restore_things(details.cards, profile.cards)
+    _restore_things(details.counterparties, profile.counterparties)
+    history.declined.extend(details.declined)
+    history.presences.extend(details.presences)
+    profile.category_amounts = AmountStatistics.of_rows(
+        (category, (amounts.count, amounts.total, amounts.maximum, _squares(amounts)))
+        for category, amounts in zip(profile.categories, details.category_amounts, strict=True)
+    )
+    profile.country_counts.update((intern(country), count) for country, count in details.country_counts.items())
+    profile.home_country = shared(details.home_country)
+    profile.hour_counts[:] = array("I", details.hour_counts)
+    profile.places.update(details.places)
+    profile.last_present = details.last_present
+    profile.last_new_device_ms = details.last_new_device_ms
+    profile.last_new_merchant_ms = details.last_new_merchant_ms
+
+
+def _with_shared_names(things: _Things) -> _Things:
+    return msgspec.structs.replace(things, names=[intern(name) for name in things.names])
