@@ -77,13 +77,15 @@ class NewEvent:
 class LiveBatch:
     """What becomes durable of a batch: new events, and what their entities count, by source in order of offset.
 
-    `stored` is what history already held, by position: the same transaction delivered or sent again.
+    `stored` is what history already held, by position: the same transaction delivered or sent again. `repeated` are all
+    that came again, also those whose first came in this batch.
     """
 
     origins: Sequence[Origin]
     new_events: list[NewEvent] = field(default_factory=list)
     entity_events: dict[str, list[EntityEvent]] = field(default_factory=dict)
     stored: dict[int, StoredDecision] = field(default_factory=dict)
+    repeated: list[tuple[int, Transaction]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,19 @@ class _Progress:
     warmed: int = 0
     newest_ms: int = 0
     live: LiveBatch | None = None
+
+
+class NoLabels:
+    """The label feed of a pipeline that is told of labels in another way, or not at all."""
+
+    next_due_ms = math.inf
+
+    def due(self, _timestamp_ms: int) -> list[tuple[Transaction, bool]]:
+        """None."""
+        return []
+
+    def absorbed(self, _position: int, _transaction: Transaction) -> None:
+        """Nothing follows."""
 
 
 # What a decision without entity windows names itself by.
@@ -208,7 +223,6 @@ class Pipeline:
             stored = await self._customers.stored([transaction for _, transaction in known])
             for (position, transaction), decision in zip(known, stored, strict=True):
                 if decision is None:
-                    self._customers.discard([transaction.user_id])
                     raise StoreUnavailableError(f"history lacks {transaction.transaction_id}, which was absorbed")
                 live.stored[position] = decision
         return live
@@ -279,7 +293,8 @@ class Pipeline:
         seen = customer.identities.check(identifier, content, plan.duplicate_horizon_ms)
         if seen != NEW:
             self._refuse_repetition(position, transaction, seen, progress)
-            if progress.live is not None:
+            if progress.live is not None and seen == SAME_AGAIN:
+                progress.live.repeated.append((position, transaction))
                 self._count_again(position, transaction, entities, progress.live)
             return
         customer.remember(identifier, content, transaction, plan)

@@ -83,8 +83,8 @@ class CustomerStore(Protocol):
         """
         ...
 
-    def discard(self, user_ids: Iterable[str], /) -> None:
-        """Forget what this process holds of these customers: it may differ from what is durable."""
+    def abandon(self) -> None:
+        """The batch that was loaded last failed: forget what it may have changed."""
         ...
 
 

@@ -70,6 +70,8 @@ class CachedCustomers:
         self._states: OrderedDict[str, CustomerState] = OrderedDict()
         # Up to which event each held customer's stored snapshot goes.
         self._snapshot_sequences: dict[str, int] = {}
+        # The partition that each held customer's last new event came from.
+        self._sources: dict[str, str] = {}
         self._batch: CustomerStates = {}
         self.hits = self.misses = 0
 
@@ -120,20 +122,30 @@ class CachedCustomers:
     async def commit(self, records: Sequence[HistoryRecord]) -> Mapping[int, StoredDecision]:
         """Write new events once, and the snapshots that are due; then what the batch changed stays in memory."""
         lost = await self._tables.write(records, self._due_snapshots(records))
+        for record in records:
+            self._sources[record.stored.transaction.user_id] = record.stored.origin.source
         self._settle()
-        self.discard(records[place].stored.transaction.user_id for place in lost)
+        self._discard([records[place].stored.transaction.user_id for place in lost])
         return lost
 
-    def discard(self, user_ids: Iterable[str]) -> None:
-        """Forget what is held of these customers."""
+    def abandon(self) -> None:
+        """Forget every customer of the batch that was loaded last."""
+        self._discard(list(self._batch))
+        self._batch = {}
+
+    def discard_source(self, source: str) -> None:
+        """Forget the customers of a partition that may have been somebody else's meanwhile.
+
+        Of customers that only repeated what was known the partition is not remembered, so they go, too.
+        """
+        self._settle()
+        self._discard([user_id for user_id in self._states if self._sources.get(user_id, source) == source])
+
+    def _discard(self, user_ids: Iterable[str]) -> None:
         for user_id in user_ids:
-            self._batch.pop(user_id, None)
             self._states.pop(user_id, None)
             self._snapshot_sequences.pop(user_id, None)
-
-    def discard_all(self) -> None:
-        """Forget everything, as when partitions are lost."""
-        self.discard([*self._states, *self._batch])
+            self._sources.pop(user_id, None)
 
     def _due_snapshots(self, records: Sequence[HistoryRecord]) -> list[Snapshot]:
         due: dict[str, Snapshot] = {}
@@ -162,8 +174,7 @@ class CachedCustomers:
             self._states.move_to_end(user_id)
         self._batch = {}
         while len(self._states) > self._capacity:
-            user_id, _ = self._states.popitem(last=False)
-            self._snapshot_sequences.pop(user_id, None)
+            self._discard([next(iter(self._states))])
 
 
 def fold(state: CustomerState | None, records: Iterable[HistoryRecord], plan: StatePlan) -> CustomerState | None:

@@ -29,10 +29,8 @@ class MemoryCustomers:
         """Nothing to do: what the pipeline changed is what is remembered."""
         return {}
 
-    def discard(self, user_ids: Iterable[str]) -> None:
-        """Forget these customers."""
-        for user_id in user_ids:
-            self._states.pop(user_id, None)
+    def abandon(self) -> None:
+        """Nothing to do: the caller of a replay that failed starts anew."""
 
     def forget(self, now_ms: int, plan: StatePlan) -> int:
         """Free the customers that are new again to every event from `now_ms` on; returns how many."""

@@ -1,0 +1,79 @@
+"""Entity windows that were away catch up before they are read again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from fraud.features.extraction import EntityStates
+from fraud.ports import EntityEvent, EntityStore, EntityStoreUnavailableError
+
+# 200 bytes each: a tenth of a gigabyte. What is more waits in Kafka, and with it the decisions.
+BACKLOG_MAX_EVENTS = 500_000
+_PAUSE_S = 0.5
+
+
+class EntityBacklog:
+    """An entity store that never forgets what the one behind it has not counted yet.
+
+    While there is a backlog, entity windows are behind: they count as away. `sleep` waits when the backlog is full.
+    """
+
+    def __init__(self, windows: EntityStore, sleep: Callable[[float], Any] = asyncio.sleep) -> None:
+        self._windows = windows
+        self._waiting: deque[tuple[str, Sequence[EntityEvent]]] = deque()
+        self._waiting_events = 0
+        self._sleep = sleep
+
+    def __len__(self) -> int:
+        return self._waiting_events
+
+    def first_waiting_offset(self, source: str) -> int | None:
+        """The first offset of `source` that the windows have not counted; None if there is none."""
+        for waiting_source, events in self._waiting:
+            if waiting_source == source:
+                return events[0].offset
+        return None
+
+    def drop(self, source: str) -> None:
+        """Forget what `source` has waiting: its partition belongs to somebody else, who is told again."""
+        self._waiting = deque(entry for entry in self._waiting if entry[0] != source)
+        self._waiting_events = sum(len(events) for _, events in self._waiting)
+
+    async def load(self, keys: Iterable[tuple[str, str]]) -> EntityStates:
+        """The states behind it, once nothing is waiting. Raises `EntityStoreUnavailableError`."""
+        await self._catch_up()
+        return await self._windows.load(keys)
+
+    async def commit(self, source: str, events: Sequence[EntityEvent]) -> None:
+        """Count now or later; returns with the events waiting if the windows are away."""
+        if events:
+            self._waiting.append((source, events))
+            self._waiting_events += len(events)
+        while True:
+            try:
+                await self._catch_up()
+            except EntityStoreUnavailableError:
+                if self._waiting_events <= BACKLOG_MAX_EVENTS:
+                    return
+                await self._sleep(_PAUSE_S)
+            else:
+                return
+
+    async def mark(
+        self, keys: Iterable[tuple[str, str]], transaction_id: str, timestamp_ms: int, is_fraud: bool
+    ) -> None:
+        """As in the store behind it, after what is waiting. Raises `EntityStoreUnavailableError`."""
+        await self._catch_up()
+        await self._windows.mark(keys, transaction_id, timestamp_ms, is_fraud)
+
+    async def _catch_up(self) -> None:
+        while self._waiting:
+            source, events = self._waiting[0]
+            await self._windows.commit(source, events)
+            # A drop may have taken it away meanwhile.
+            if self._waiting and self._waiting[0][1] is events:
+                self._waiting.popleft()
+                self._waiting_events -= len(events)
