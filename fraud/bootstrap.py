@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fraud.admission import Admission
 from fraud.deciding import Decider
-from fraud.features import feature_set
+from fraud.features import FEATURE_SETS, feature_set
 from fraud.features.extraction import Extraction
 from fraud.features.table import DAY_MS, HOUR_MS, FeatureSet, StateLimits
 from fraud.money import RateTable, load_rates
@@ -42,9 +43,35 @@ def state_limits(settings: Settings) -> StateLimits:
     )
 
 
+def refuse_contradicting_limits(settings: Settings, features: FeatureSet) -> None:
+    """Raise `SettingsError` if customers or entities would be forgotten while features still look back on them."""
+    limits = state_limits(settings)
+    plan = features.plan(limits)
+    reach_ms = max([plan.customer_retention_ms, *(entity.retention_ms for entity in plan.entities)])
+    if limits.forget_after_ms < reach_ms:
+        raise SettingsError(
+            f"FRAUD_FORGET_AFTER_DAYS is {settings.forget_after_days:g}, but features of the set {features.name} look "
+            f"further back, with a delay of labels and FRAUD_ALLOWED_LATENESS_HOURS on top: "
+            f"set it to {math.ceil(reach_ms / DAY_MS)} or more"
+        )
+    if limits.duplicate_horizon_ms > limits.forget_after_ms:
+        raise SettingsError(
+            f"FRAUD_DUPLICATE_HORIZON_DAYS is {settings.duplicate_horizon_days:g}, but what a customer did is "
+            f"forgotten after FRAUD_FORGET_AFTER_DAYS, {settings.forget_after_days:g}: set it to that or less"
+        )
+
+
 def condition_names(features: FeatureSet, settings: Settings, attribute_kinds: Mapping[str, str]) -> dict[str, Kind]:
     """Every name that a policy for this feature set and mapping may read."""
     return rule_names(features, attribute_kinds, detailed=features.plan(state_limits(settings)).detailed)
+
+
+def other_condition_names(
+    features: FeatureSet, settings: Settings, attribute_kinds: Mapping[str, str]
+) -> dict[str, dict[str, Kind]]:
+    """What `condition_names` would be under every other feature set, by its name."""
+    others = [feature_set(name) for name in FEATURE_SETS if name != features.name]
+    return {other.name: condition_names(other, settings, attribute_kinds) for other in others}
 
 
 def load_artefacts(
@@ -57,14 +84,17 @@ def load_artefacts(
 ) -> Artefacts:
     """Load and check everything that decisions rest on.
 
-    Raises `PolicyError`, `ModelRefusedError`, `RatesError`, or `ValueError` for an unknown feature set.
+    Raises `PolicyError`, `ModelRefusedError`, `RatesError`, `SettingsError` for limits that contradict each other, or
+    `ValueError` for an unknown feature set.
     """
     features = feature_set(feature_set_name)
+    refuse_contradicting_limits(settings, features)
     kinds = condition_names(features, settings, attribute_kinds)
+    others = other_condition_names(features, settings, attribute_kinds)
     return Artefacts(
         feature_set=features,
         rates=load_rates(settings.rates_file, settings.base_currency),
-        policy=None if policy_file is None else load_policy(policy_file, kinds),
+        policy=None if policy_file is None else load_policy(policy_file, kinds, others),
         model=None if model_folder is None else load_model(model_folder, features.name, features.schema_hash),
         kinds=kinds,
     )

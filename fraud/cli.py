@@ -72,6 +72,8 @@ _source_options = _apply(
     click.option("--limit", type=click.IntRange(min=1), help="Stop after this many records of the files."),
 )
 
+_fail_on_rejects = click.option("--fail-on-rejects", is_flag=True, help="Exit with 1 if any record was refused.")
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(fraud.__version__, prog_name="fraud")
@@ -110,7 +112,7 @@ def cli(settings_file: Path | None) -> None:
     help="A policy under policies/, or a file of your own.",
 )
 @click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
-@click.option("--fail-on-rejects", is_flag=True, help="Exit with 1 if any record was refused.")
+@_fail_on_rejects
 @click.option("--decisions-jsonl", is_flag=True, help="Write every decision as a message of the topic, too.")
 @click.option(
     "--batch-size", type=click.IntRange(min=1, max=65_536), help="Transactions a batch; never changes a result."
@@ -165,7 +167,7 @@ def replay(
     click.echo(f"\nreport         {out / 'report.html'}")
     rejected = outcome.summary["rejected"]
     if rejected:
-        click.echo(f"rejected       {rejected:,} records, each with its reason in {out / 'rejected.jsonl'}")
+        click.echo(f"rejected       {_records(rejected)}, each with its reason in {out / 'rejected.jsonl'}")
         if fail_on_rejects:
             sys.exit(EXIT_REJECTS)
 
@@ -189,6 +191,7 @@ def _list_features(context: click.Context, _parameter: click.Parameter, value: b
 )
 @_source_options
 @click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
+@_fail_on_rejects
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.parquet")
 def features(
     *,
@@ -199,6 +202,7 @@ def features(
     to_ms: int | None,
     limit: int | None,
     feature_set_name: str,
+    fail_on_rejects: bool,
     out: Path,
 ) -> None:
     """Write the feature values of transaction files, computed by the core that decides."""
@@ -221,7 +225,9 @@ def features(
         written = write_features(settings, source, mapping, chosen, options, StageTimings(perf_counter), out, advance)
     click.echo(f"{written.rows:,} rows of {len(chosen.names)} features in {out}")
     if written.rejected:
-        click.echo(f"{written.rejected:,} records were refused, the first: {written.first_rejected}", err=True)
+        click.echo(f"{_records(written.rejected)} refused, the first: {written.first_rejected}", err=True)
+        if fail_on_rejects:
+            sys.exit(EXIT_REJECTS)
 
 
 @cli.group()
@@ -230,7 +236,7 @@ def policy() -> None:
 
 
 @policy.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("policy_name", metavar="NAME|FILE.yaml")
 @click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
 @click.option(
     "--mapping",
@@ -240,17 +246,23 @@ def policy() -> None:
     metavar="NAME|FILE.yaml",
     help="Whose attributes the policy may read.",
 )
-def check(file: Path, feature_set_name: str, mapping_name: str) -> None:
-    """Check a policy: every problem with its place, or the table of its rules."""
-    from fraud.bootstrap import condition_names
+def check(policy_name: str, feature_set_name: str, mapping_name: str) -> None:
+    """Check a policy, your own file or one that ships: every problem with its place, or the table of its rules."""
+    from fraud.bootstrap import condition_names, other_condition_names
     from fraud.features import feature_set
     from fraud.rules.check import check_policy
     from fraud.sources.mapping import load_mapping
 
-    names = condition_names(feature_set(feature_set_name), _settings(), load_mapping(mapping_name).attribute_kinds)
-    outcome = check_policy(file, names)
+    file = _shipped("policies", policy_name, ".yaml")
+    features, kinds, settings = feature_set(feature_set_name), load_mapping(mapping_name).attribute_kinds, _settings()
+    others = other_condition_names(features, settings, kinds)
+    outcome = check_policy(file, condition_names(features, settings, kinds), others)
     click.echo(outcome.text)
     sys.exit(0 if outcome.is_valid else EXIT_USAGE)
+
+
+def _records(number: int) -> str:
+    return f"{number:,} record{'' if number == 1 else 's'}"
 
 
 def _add_commands() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -50,8 +50,18 @@ def admission(settings: Settings) -> Admission:
 def artefacts(
     settings: Settings, feature_set_name: str, policy_file: Path | None = None, model_folder: Path | None = None
 ) -> Artefacts:
-    """What decisions are made with, loaded once."""
-    return load_artefacts(settings, feature_set_name, {}, policy_file=policy_file, model_folder=model_folder)
+    """What decisions are made with, loaded once.
+
+    Under the usual limits, which nothing that is loaded depends on: tests try some that people may not choose.
+    """
+    usual = Settings()
+    loaded_under = replace(
+        settings,
+        allowed_lateness_hours=usual.allowed_lateness_hours,
+        forget_after_days=usual.forget_after_days,
+        duplicate_horizon_days=usual.duplicate_horizon_days,
+    )
+    return load_artefacts(loaded_under, feature_set_name, {}, policy_file=policy_file, model_folder=model_folder)
 
 
 @dataclass

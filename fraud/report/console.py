@@ -15,10 +15,11 @@ def summary_text(summary: dict[str, Any], timings: Mapping[str, float]) -> str:
     """Return the summary in lines of at most 80 characters, ending in a newline.
 
     `timings` are seconds by stage in the order of the stages; the entry `total` is the wall time of the replay. Without
-    it the total is the sum of the stages.
+    it the total is the sum of the stages. The rate leaves out the stage `report`: it does not grow with the file.
     """
     total_seconds = timings.get("total", sum(timings.values()))
-    lines = [*_volume(summary, total_seconds), "", *_actions(summary), "", *_quality(summary), "", *_money(summary)]
+    working_seconds = total_seconds - timings.get("report", 0.0)
+    lines = [*_volume(summary, working_seconds), "", *_actions(summary), "", *_quality(summary), "", *_money(summary)]
     stages = {stage: seconds for stage, seconds in timings.items() if stage != "total"}
     if stages:
         lines += ["", *_stages(stages, total_seconds)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,10 @@ class PolicyCheck:
     text: str
 
 
-def check_policy(path: Path, names: Names) -> PolicyCheck:
-    """Check the policy file at `path` against the `names` that its conditions may read."""
+def check_policy(path: Path, names: Names, other_sets: Mapping[str, Names] | None = None) -> PolicyCheck:
+    """Check the policy file at `path` against the `names` that its conditions may read, as `load_policy` does."""
     try:
-        policy = load_policy(path, names)
+        policy = load_policy(path, names, other_sets)
     except PolicyError as error:
         return PolicyCheck(is_valid=False, text=str(error))
     return PolicyCheck(is_valid=True, text=f"{path} is valid\n\n{describe_policy(policy)}")

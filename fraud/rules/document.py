@@ -153,12 +153,12 @@ class Reader:
         start, end = node.start_mark.index, node.end_mark.index
         self.problem_at(start, min(end, start + 1) if _is_collection(node) else end, reason, hint)
 
-    def problem_at(self, start: int, end: int, reason: str, hint: str) -> None:
+    def problem_at(self, start: int, end: int, reason: str, hint: str, unknown_name: str = "") -> None:
         """Note a problem with the characters from `start` to `end` of the file.
 
         Raises `PolicyError` when there are so many that nobody reads them, and looking further only costs time.
         """
-        self.problems.append(self.source.problem(start, end, reason, hint))
+        self.problems.append(self.source.problem(start, end, reason, hint, unknown_name))
         if len(self.problems) >= _MAXIMUM_PROBLEMS:
             raise PolicyError(self.source.file_name, self.problems)
 

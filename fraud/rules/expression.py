@@ -129,11 +129,11 @@ class _Checker:
         self._indent = len(text) - len(text.lstrip(" \t\r\n"))
         self._encoded = text.lstrip(" \t\r\n").encode()
 
-    def fault(self, node: ast.expr, reason: str, hint: str = "") -> None:
+    def fault(self, node: ast.expr, reason: str, hint: str = "", unknown_name: str = "") -> None:
         """Note that `node` is refused."""
         start = self._position(node.col_offset)
         end = self._position(node.end_col_offset or node.col_offset + 1)
-        self.faults.append(Fault(start, end, reason, hint))
+        self.faults.append(Fault(start, end, reason, hint, unknown_name))
 
     def _position(self, byte_offset: int) -> int:
         # The syntax tree counts bytes of UTF-8.
@@ -170,15 +170,15 @@ class _Checker:
             self.fault(node, *self._unknown(name))
         return None
 
-    def _unknown(self, name: str) -> tuple[str, str]:
-        """Why `name` is not a value, and what may have been meant."""
+    def _unknown(self, name: str) -> tuple[str, str, str]:
+        """Why `name` is not a value, what may have been meant, and the name if nothing at all is called that."""
         if name in self._lists:
-            return f"`{name}` is a list, not a value", f"write for example: merchant_id in {name}"
+            return f"`{name}` is a list, not a value", f"write for example: merchant_id in {name}", ""
         if name in FUNCTIONS:
-            return f"`{name}` is a function", f"write {FUNCTIONS[name].form}"
+            return f"`{name}` is a function", f"write {FUNCTIONS[name].form}", ""
         if name.lower() in _NO_VALUE:
-            return f"`{name}` is not a value", "to test for a missing value write: x is missing"
-        return f"unknown name `{name}`", suggestion(name, self._names) or self._names_hint(name)
+            return f"`{name}` is not a value", "to test for a missing value write: x is missing", ""
+        return f"unknown name `{name}`", suggestion(name, self._names) or self._names_hint(name), name
 
     def _names_hint(self, name: str) -> str:
         group = name.partition(".")[0] + "."

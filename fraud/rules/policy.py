@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from fraud.rules.document import Reader, compose, read_text
 from fraud.rules.operands import Truth, Value, comparison
 from fraud.rules.policy_file import RULE_KINDS, SCORE_REASON_CODES, SCORE_RULE_ID, DefinitionReader, Definitions, Rule
-from fraud.rules.problems import PolicyError, Source
+from fraud.rules.problems import PolicyError, Problem, Source
 from fraud.rules.program import Column, Constant, Program, Step
 from fraud.rules.values import ACTIONS, ALLOW, SCORE, Action, Columns, Kind, Mask, Names
 
@@ -98,24 +99,53 @@ def _order(rule: Rule) -> tuple[int, int, str]:
     return RULE_KINDS.index(rule.kind), -rule.priority, rule.id
 
 
-def load_policy(path: Path, names: Names) -> Policy:
+def load_policy(path: Path, names: Names, other_sets: Mapping[str, Names] | None = None) -> Policy:
     """Read and check the policy file at `path`.
 
-    `names`: every name that a condition may read, with its type; `score` is always there. Raises `PolicyError` with
-    every problem of the file.
+    `names`: every name that a condition may read, with its type; `score` is always there. `other_sets`: what they
+    would be under other feature sets, by the name of the set, to recognise a policy that was written for one of them.
+    Raises `PolicyError` with every problem of the file.
     """
-    return parse_policy(read_text(path), str(path), names)
+    return parse_policy(read_text(path), str(path), names, other_sets)
 
 
-def parse_policy(text: str, file_name: str, names: Names) -> Policy:
-    """Check the policy in `text`; `file_name` is only for messages. Raises `PolicyError` with every problem."""
+def parse_policy(text: str, file_name: str, names: Names, other_sets: Mapping[str, Names] | None = None) -> Policy:
+    """Check the policy in `text`, as `load_policy`; `file_name` is only for messages."""
     source = Source(text, file_name)
     root = compose(source)
+    try:
+        return _compiled(_definitions(source, root, names))
+    except PolicyError as error:
+        left = {
+            feature_set: _problems(source, root, its_names) for feature_set, its_names in (other_sets or {}).items()
+        }
+        meant = min(left, key=lambda feature_set: len(left[feature_set]), default=None)
+        if meant is None or len(left[meant]) >= len(error.problems):
+            raise
+        advice = _for_another_set(file_name, meant, is_all=not left[meant])
+        raise PolicyError(file_name, [advice, *left[meant]]) from None
+
+
+def _definitions(source: Source, root: yaml.Node, names: Names) -> Definitions:
     reader = Reader(source)
     definitions = DefinitionReader(reader, names).read(root)
     if reader.problems:
-        raise PolicyError(file_name, reader.problems)
-    return _compiled(definitions)
+        raise PolicyError(source.file_name, reader.problems)
+    return definitions
+
+
+def _problems(source: Source, root: yaml.Node, names: Names) -> list[Problem]:
+    try:
+        _definitions(source, root, names)
+    except PolicyError as error:
+        return error.problems
+    return []
+
+
+def _for_another_set(file_name: str, feature_set: str, *, is_all: bool) -> Problem:
+    reason = f"the policy reads features of the feature set `{feature_set}`"
+    hint = f"try --feature-set {feature_set}{'' if is_all else '; with it there is still'}"
+    return Problem(0, 0, reason, hint, file_name=file_name)
 
 
 def _compiled(definitions: Definitions) -> Policy:

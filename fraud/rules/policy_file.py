@@ -283,5 +283,5 @@ class DefinitionReader:
             for fault in error.faults:
                 start = positions[min(fault.start, len(positions) - 1)]
                 end = max(start, positions[min(max(fault.end - 1, fault.start), len(positions) - 1)]) + 1
-                self._reader.problem_at(start, end, fault.reason, fault.hint)
+                self._reader.problem_at(start, end, fault.reason, fault.hint, fault.unknown_name)
             return None

@@ -61,12 +61,16 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with the characters from `start` to `end` (exclusive) of a condition."""
+    """What is wrong with the characters from `start` to `end` (exclusive) of a condition.
+
+    `unknown_name` is the name that stands there, if it is wrong because nothing is called that.
+    """
 
     start: int
     end: int
     reason: str
     hint: str = ""
+    unknown_name: str = ""
 
 
 class ConditionError(Exception):

@@ -137,3 +137,49 @@ def test_every_command_has_help(fraud: Callable[..., Any], command: tuple[str, .
     finished = fraud(*command, "--help")
     assert finished.exit_code == 0
     assert finished.stdout.startswith("Usage: fraud")
+
+
+@pytest.mark.parametrize(
+    "command", [("replay", "{file}", "--out", "{folder}/out"), ("features", "{file}", "--out", "{folder}/f.pq")]
+)
+def test_limits_that_contradict_each_other_are_refused_in_one_line(
+    tmp_path: Path, file: Path, fraud: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FRAUD_FORGET_AFTER_DAYS", "20")
+    finished = fraud(*(part.format(folder=tmp_path, file=file) for part in command))
+    assert finished.exit_code == 2
+    assert finished.stderr.startswith("FRAUD_FORGET_AFTER_DAYS is 20, but")
+    assert len(finished.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("name", "set_name"), [("handbook", "default"), ("default", "handbook")])
+def test_a_policy_for_another_feature_set_is_told_as_one_mistake(
+    tmp_path: Path, file: Path, fraud: Callable[..., Any], name: str, set_name: str
+) -> None:
+    chosen = ("--feature-set", set_name)
+    out = ("--out", tmp_path / "out", "--model", "none")
+    for command in (("policy", "check", name, *chosen), ("replay", file, "--policy", name, *chosen, *out)):
+        finished = fraud(*command)
+        assert finished.exit_code == 2
+        text = finished.stdout + finished.stderr
+        assert "is refused: 1 problem\n" in text
+        assert f"try --feature-set {name}\n" in text
+
+
+@pytest.mark.parametrize("name", ["default", "handbook"])
+def test_a_shipped_policy_is_checked_by_its_name(fraud: Callable[..., Any], name: str) -> None:
+    finished = fraud("policy", "check", name, "--feature-set", name)
+    assert finished.exit_code == 0
+    assert f"policy      {name}, version 1\n" in finished.stdout
+
+
+def test_features_fail_on_rejects_where_asked_to(tmp_path: Path, file: Path, fraud: Callable[..., Any]) -> None:
+    out = tmp_path / "features.parquet"
+    assert fraud("features", file, "--fail-on-rejects", "--out", out).exit_code == 0
+    with file.open("a") as rows:
+        rows.write("t2,u1,yesterday,12.50,EUR\n")
+    assert fraud("features", file, "--out", out).exit_code == 0
+    finished = fraud("features", file, "--fail-on-rejects", "--out", out)
+    assert finished.exit_code == 1
+    assert f"1 record refused, the first: {file}:3: timestamp" in finished.stderr
+    assert out.exists()

@@ -343,3 +343,9 @@ def test_a_field_that_settings_name_is_tokenised_in_every_output(
         for text in texts_in(path):
             assert not {value for value in clear if value in text}, path.name
     assert all(user.startswith("k7_") for user in pq.read_table(out / "decisions.parquet")["user_id"].to_pylist())
+
+
+def test_stages_are_told_in_the_order_of_the_work(replayed):
+    timings = json.loads((replayed / "timings.json").read_bytes())
+    stages = ["read", "validate", "enrich", "features", "score", "rules", "decide", "write", "report", "total"]
+    assert list(timings) == stages

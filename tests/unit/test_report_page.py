@@ -171,3 +171,8 @@ def test_every_row_of_a_table_has_a_cell_for_each_column(variant):
     for table in report_tables(summary_of(**variant), CONTEXT):
         assert table.rows or table.left_out
         assert {len(row.cells) for row in table.rows} <= {len(table.columns)}
+
+
+def test_the_rate_leaves_out_drawing_the_report():
+    text = summary_text(summary_of(), {"read": 0.5, "score": 1.5, "report": 8.0, "total": 10.0})
+    assert "200 a second" in text

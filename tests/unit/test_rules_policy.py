@@ -423,3 +423,51 @@ def test_the_check_shows_what_is_wrong(tmp_path: Path) -> None:
     outcome = check_policy(path, NAMES)
     assert not outcome.is_valid
     assert "did you mean `amount`?" in outcome.text
+
+
+def test_an_unknown_name_is_told_once_with_all_its_lines() -> None:
+    error = refused(HEADER + "rules:\n" + rule("one", "speed > 1") + rule("two", "speed > 2 and speed < 3 or mass > 1"))
+    assert [(problem.line, problem.unknown_name) for problem in error.problems] == [(6, "speed"), (11, "mass")]
+    assert "test.yaml:6:16: unknown name `speed`, 3 times, in lines 6, 11\n" in str(error)
+    assert "test.yaml:11:43: unknown name `mass`\n" in str(error)
+    assert "2 problems" in str(error)
+
+
+def test_many_places_of_a_name_are_not_all_told() -> None:
+    error = refused(HEADER + "rules:\n" + "".join(rule(f"rule_{place}", "speed > 1") for place in range(12)))
+    assert "12 times, in lines 6, 11, 16, 21, 26, 31, 36, 41 ..." in str(error)
+
+
+OTHER_SETS = {
+    "physics": {"amount": Kind.NUMBER, "speed": Kind.NUMBER, "mass": Kind.NUMBER},
+    "cooking": {"amount": Kind.NUMBER, "mass": Kind.NUMBER},
+}
+
+
+@pytest.mark.parametrize(
+    ("condition", "set_name", "left"),
+    [
+        ("speed > 1 and mass > 1", "physics", ""),
+        ("mass > 1 and device_is_new and country == 'GB'", None, "`mass`"),
+        ("device_is_new and amont > 1", None, "`amont`"),
+        ("speed > 1 and mass > 1 and amont > 1", "physics", "`amont`"),
+    ],
+)
+def test_a_policy_for_another_feature_set_is_recognised(condition: str, set_name: str | None, left: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(HEADER + "rules:\n" + rule("one", condition), "test.yaml", NAMES, OTHER_SETS)
+    first, *others = raised.value.problems
+    if set_name is None:
+        others = [first, *others]
+    else:
+        assert first.reason == f"the policy reads features of the feature set `{set_name}`"
+        assert first.hint.startswith(f"try --feature-set {set_name}")
+    assert left in "".join(problem.reason for problem in others)
+    assert len(others) == bool(left)
+
+
+def test_the_set_that_leaves_the_fewest_problems_is_named_whatever_their_order() -> None:
+    text = HEADER + "rules:\n" + rule("one", "speed > 1 and mass > 1")
+    for names in (OTHER_SETS, dict(reversed(OTHER_SETS.items()))):
+        with pytest.raises(PolicyError, match="--feature-set physics"):
+            parse_policy(text, "test.yaml", NAMES, names)
