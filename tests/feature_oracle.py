@@ -110,7 +110,7 @@ class Oracle:
 
     def _customer(self, user_id: str, now_ms: int) -> Customer:
         customer = self.customers.get(user_id)
-        if customer is None or self._is_forgotten(customer.newest_ms, now_ms):
+        if customer is None or self._is_forgotten(customer.silent_since_ms, now_ms):
             customer = self.customers[user_id] = Customer()
         return customer
 

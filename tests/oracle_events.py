@@ -58,6 +58,11 @@ class Customer:
     def newest_ms(self) -> int | None:
         return max((event.ms for event in self.absorbed), default=None)
 
+    @property
+    def silent_since_ms(self) -> int | None:
+        """The newest payment; without one the newest refund or reversal."""
+        return max((event.ms for event in self.absorbed or self.events), default=None)
+
 
 @dataclass
 class Entity:

@@ -169,6 +169,11 @@ class RecentIdentities:
         self._identifiers = array("q")
         self._details = array("q")
 
+    @property
+    def newest_arrival_ms(self) -> int:
+        """The customer's newest event time at the last arrival, 0 before the first."""
+        return self._details[_ARRIVAL - _WIDTH] if self._details else 0
+
     def check(self, identifier: int, content: int, horizon_ms: int) -> int:
         """`NEW`, `SAME_AGAIN`, or `ID_REUSED` for the same identifier with other content."""
         if identifier not in self._identifiers:
@@ -282,8 +287,12 @@ class CustomerState:
         return late
 
     def is_forgotten(self, timestamp_ms: int, plan: StatePlan) -> bool:
-        """Whether the customer was silent so long before `timestamp_ms` that it counts as new."""
-        return self.newest_ms != 0 and timestamp_ms - self.newest_ms > plan.forget_after_ms
+        """Whether the customer was silent so long before `timestamp_ms` that it counts as new.
+
+        Payments alone break the silence, but of a customer who never paid, refunds do.
+        """
+        newest_ms = self.newest_ms or self.identities.newest_arrival_ms
+        return newest_ms != 0 and timestamp_ms - newest_ms > plan.forget_after_ms
 
     def is_late(self, timestamp_ms: int, plan: StatePlan) -> bool:
         """Whether an event of this time comes too late to be absorbed."""

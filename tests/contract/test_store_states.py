@@ -124,6 +124,15 @@ def test_only_what_is_silent_for_too_long_is_freed(customers: Any, entities: Any
     assert list(asyncio.run(customers.load(["newer", "old"]))) == ["newer"]
 
 
+def test_a_customer_who_only_had_refunds_is_freed_too(customers: Any) -> None:
+    refunds = [REPLACE(payment(name, days * DAY_MS), event_type="refund") for name, days in (("a", 5), ("b", 0))]
+    process(customers, MemoryEntities(), refunds)
+    silent_since_ms = START_MS + 5 * DAY_MS
+    assert customers.forget(silent_since_ms + PLAN.forget_after_ms, PLAN) == 0
+    assert customers.forget(silent_since_ms + PLAN.forget_after_ms + 1, PLAN) == 1
+    assert len(customers) == 0
+
+
 def test_what_was_freed_comes_back_as_new(customers: Any, entities: Any) -> None:
     process(customers, entities, [at_terminal("a", 0, "customer")])
     later = [at_terminal("b", 40 * DAY_MS + 1, "customer")]

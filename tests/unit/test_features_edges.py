@@ -144,3 +144,11 @@ def test_the_share_of_frauds_at_a_terminal_is_never_above_one() -> None:
         for name, day in (("a", 0), ("b", 10), ("c", 10.5), ("d", 17.5))
     ]
     assert bench.values(messages)["TERMINAL_ID_RISK_30DAY_WINDOW"] == 0
+
+
+def test_a_refund_is_forgotten_with_the_customer_who_never_paid() -> None:
+    settings = Settings(forget_after_days=40)
+    refund = replace(payment("a"), event_type="refund")
+    for after_days, what in ((40, "transaction_id_reused"), (41, "decided")):
+        outcomes = Bench(settings, "handbook").run([refund, payment("a", after_days * DAY_MS)], 1)
+        assert [outcome.what for outcome in outcomes] == ["warmed or recorded", what]
