@@ -92,10 +92,10 @@ def test_an_interrupted_simulation_leaves_nothing(tmp_path: Path, program: tuple
     assert list(tmp_path.iterdir()) == []
 
 
-def shown_on_terminal(arguments: list[str]) -> str:
-    """What a command writes to a terminal of 120 columns as its standard error."""
+def shown_on_terminal(arguments: list[str], rows: int = 30, columns: int = 120) -> str:
+    """What a command writes to a terminal of this size as its standard error."""
     controller, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (30, 120))
+    termios.tcsetwinsize(terminal, (rows, columns))
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=terminal)
     os.close(terminal)
     shown = b""
@@ -113,13 +113,15 @@ def shown_on_terminal(arguments: list[str]) -> str:
     return shown.decode()
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(30, 120), (0, 0)], ids=["usual", "no size"])
 def test_a_long_run_shows_rate_and_time_left_on_a_terminal(
-    tmp_path: Path, long_file: Path, program: tuple[str, ...]
+    tmp_path: Path, long_file: Path, program: tuple[str, ...], rows: int, columns: int
 ) -> None:
     arguments = [*program, "replay", str(long_file), "--limit", "40000", "--model", "none", "--out", str(tmp_path)]
-    shown = shown_on_terminal(arguments)
+    shown = shown_on_terminal(arguments, rows, columns)
     bars = [bar for bar in re.split(r"[\r\n]+", shown) if "%|" in bar]
     assert bars
+    assert max(map(len, bars)) <= (columns or 80)
     assert re.search(r"[\d,]+ transactions/s", bars[-1])
     assert re.search(r"\d\d:\d\d<\d\d:\d\d", bars[-1])
 
