@@ -1,0 +1,1 @@
+"""Entity windows in Redis: `EntityState`, shared by all workers, each event counted once, rebuilt from history."""

@@ -1,0 +1,126 @@
+"""Calls to Redis that end in time: connected when first needed, answered by a deadline or given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from fraud.ports import EntityStoreUnavailableError
+from fraud.stores.entity_windows.library import Client, Command, load_library, round_trip
+
+# A call that nobody waits for any more is ended after this long, and so is one without a deadline: the longest that a
+# commit can hold a batch before the worker knows that Redis is away.
+SOCKET_TIMEOUT_S = 2.0
+# Once, for a connection that the server closed while it was idle. More attempts would only hide an outage for longer.
+_ATTEMPTS_AGAIN = 1
+# Policies under which a full Redis throws away entity windows instead of refusing new ones; nobody would notice.
+_KEEPS_EVERYTHING = "noeviction"
+
+_Answer = TypeVar("_Answer")
+
+
+class Connection:
+    """Redis at `url`, one server or a cluster: the server says which. Failures are `EntityStoreUnavailableError`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+        self._overdue: asyncio.Task[Any] | None = None
+
+    async def ask(self, commands: Sequence[Command], deadline_s: float | None = None) -> list[Any]:
+        """The answers to `commands`, in one round trip (on a cluster, one for each primary).
+
+        With a deadline, a call that misses it goes on by itself, since a connection that is left in the middle of an
+        answer is lost, and until it ends all calls with a deadline fail at once.
+        """
+        if deadline_s is None:
+            return await self._translated(self._answers(commands))
+        if self._overdue is not None:
+            if not self._overdue.done():
+                raise EntityStoreUnavailableError("Redis has not answered an earlier call yet")
+            self._overdue = None
+        task = asyncio.create_task(self._translated(self._answers(commands)))
+        try:
+            done, _ = await asyncio.wait([task], timeout=deadline_s)
+        except asyncio.CancelledError:
+            self._leave(task)
+            raise
+        if done:
+            return task.result()
+        self._leave(task)
+        raise EntityStoreUnavailableError(f"Redis has not answered within {deadline_s * 1000:g} ms")
+
+    async def client(self) -> Client:
+        """The connected client. Raises `EntityStoreUnavailableError`."""
+        return await self._translated(self._connected())
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._overdue is not None:
+            await asyncio.wait([self._overdue])
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        # Asks for the outcome, so that nothing is logged about an exception that nobody took.
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        self._overdue = task
+
+    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
+        return await round_trip(await self._connected(), commands)
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await _connect(self._url)
+        return self._client
+
+    @staticmethod
+    async def _translated(asked: Coroutine[Any, Any, _Answer]) -> _Answer:
+        try:
+            return await asked
+        except (RedisError, OSError, TimeoutError) as error:
+            raise EntityStoreUnavailableError(f"Redis failed: {error or type(error).__name__}") from error
+
+
+async def _connect(url: str) -> Client:
+    """A client that has loaded the functions. Raises errors of redis, and `EntityStoreUnavailableError`."""
+    client: Client = Redis.from_url(
+        url,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        retry=Retry(NoBackoff(), _ATTEMPTS_AGAIN),
+    )
+    try:
+        facts: dict[str, Any] = await client.info()
+        _check_policy(facts.get("maxmemory_policy", _KEEPS_EVERYTHING))
+        if facts.get("redis_mode") == "cluster":
+            await client.aclose()
+            client = RedisCluster.from_url(
+                url,
+                socket_timeout=SOCKET_TIMEOUT_S,
+                socket_connect_timeout=SOCKET_TIMEOUT_S,
+                retry=Retry(NoBackoff(), _ATTEMPTS_AGAIN),
+            )
+        await load_library(client)
+    except BaseException:
+        await client.aclose()
+        raise
+    return client
+
+
+def _check_policy(policy: str) -> None:
+    if policy != _KEEPS_EVERYTHING:
+        raise EntityStoreUnavailableError(
+            f"Redis has maxmemory-policy {policy}: it would lose entity windows in silence; "
+            f"set it to {_KEEPS_EVERYTHING} and give it enough memory"
+        )
