@@ -268,9 +268,11 @@ def _records(number: int) -> str:
 def _add_commands() -> None:
     from fraud.settings_command import settings_command
     from fraud.simulator.command import simulate_command
+    from fraud.stack.command import stack_command
 
     cli.add_command(settings_command)
     cli.add_command(simulate_command)
+    cli.add_command(stack_command)
 
 
 def _settings() -> Settings:
@@ -331,6 +333,7 @@ def _is_for_people(error: Exception) -> bool:
     from fraud.scoring.manifest import ModelRefusedError
     from fraud.settings import SettingsError
     from fraud.sources.records import SourceError
+    from fraud.stack import StackError
 
-    known = (RatesError, OutputError, PolicyError, ModelRefusedError, SettingsError, SourceError, OSError)
+    known = (RatesError, OutputError, PolicyError, ModelRefusedError, SettingsError, SourceError, StackError, OSError)
     return isinstance(error, (*known, UnknownFeatureSetError))

@@ -136,6 +136,11 @@ def load_settings(environment: Mapping[str, str] | None = None, file: Path | Non
     return _load(os.environ if environment is None else environment, file)[0]
 
 
+def names_settings_file(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether `environment` (the process's own by default) names a settings file."""
+    return bool((os.environ if environment is None else environment).get(FILE_VARIABLE))
+
+
 def setting_lines(environment: Mapping[str, str] | None = None, file: Path | None = None) -> list[SettingLine]:
     """What `load_settings` yields, a line a setting. Raises `SettingsError`."""
     settings, origins = _load(os.environ if environment is None else environment, file)

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import click
 
-from fraud.settings import Settings, load_settings, setting_lines
+from fraud.settings import Settings, load_settings, names_settings_file, setting_lines
 
 
-def command_settings() -> Settings:
-    """The settings of the running command: environment, then the file named by `--settings` or the environment.
-
-    Raises `SettingsError`.
+def command_settings(usual_file: Path | None = None) -> Settings:
+    """The settings of the running command: environment, then the file named by `--settings` or the environment, or
+    `usual_file` where none is named. Raises `SettingsError`.
     """
-    return load_settings(file=_file())
+    return load_settings(file=_file() if has_settings_file() else usual_file)
+
+
+def has_settings_file() -> bool:
+    """Whether the command line or the environment names a settings file."""
+    return _file() is not None or names_settings_file()
 
 
 @click.command("settings")
