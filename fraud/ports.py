@@ -116,14 +116,41 @@ class EntityStore(Protocol):
         ...
 
 
+class WaitingLabel(msgspec.Struct, frozen=True, gc=False):
+    """A label whose transaction is not known yet, and since when it waits (UTC milliseconds)."""
+
+    label: Label
+    since_ms: int
+
+
+class TransactionIndex(Protocol):
+    """Finds what a label is about."""
+
+    async def find(self, user_id: str, transaction_id: str, timestamp_ms: int | None, /) -> StoredDecision | None:
+        """A customer's transaction; faster with its time. Raises `StoreUnavailableError`."""
+        ...
+
+
 class LabelStore(Protocol):
-    """Every label of a transaction, append-only."""
+    """Every label of a transaction, append-only, and those that wait for theirs."""
 
     async def append(self, label: Label, /) -> list[Label]:
         """Keep a label (once per `label_id`) and return all of its transaction, this one included.
 
         Raises `StoreUnavailableError`.
         """
+        ...
+
+    async def park(self, label: Label, since_ms: int, /) -> None:
+        """Let an appended label wait for its transaction. Raises `StoreUnavailableError`."""
+        ...
+
+    async def settle(self, label: Label, /) -> None:
+        """It waits no longer. Raises `StoreUnavailableError`."""
+        ...
+
+    async def waiting(self) -> list[WaitingLabel]:
+        """The labels that wait. Raises `StoreUnavailableError`."""
         ...
 
 

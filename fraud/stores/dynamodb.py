@@ -169,6 +169,24 @@ class DynamoCustomerTables:
             await self._sleep(_FIRST_PAUSE_S * 2**attempt)
         raise StoreUnavailableError(f"reading {table}: DynamoDB left keys unprocessed {_ATTEMPTS} times")
 
+    async def find(self, user_id: str, transaction_id: str, timestamp_ms: int | None) -> StoredDecision | None:
+        """A transaction of a customer by its id. Without its time it is found by an index that lags behind by moments."""
+        if timestamp_ms is not None:
+            return (await self.read_decisions([(user_id, timestamp_ms, transaction_id)]))[0]
+        request = {
+            "TableName": self._history,
+            "IndexName": "by_transaction_id",
+            "KeyConditionExpression": "transaction_id = :transaction",
+            "ExpressionAttributeValues": {":transaction": {"S": transaction_id}},
+        }
+        keys = [
+            {"user_id": item["user_id"], "event": item["event"]}
+            async for item in self._query(request)
+            if item["user_id"]["S"] == user_id
+        ]
+        items = await self._get(self._history, keys[:1]) if keys else []
+        return await self._stored(items[0]) if items else None
+
     async def write(
         self, records: Sequence[HistoryRecord], snapshots: Sequence[Snapshot]
     ) -> Mapping[int, StoredDecision]:
@@ -257,6 +275,11 @@ class DynamoCustomerTables:
             else:
                 return lost
         raise StoreUnavailableError(f"writing history: DynamoDB cancelled the transaction {_ATTEMPTS} times")
+
+
+def is_lost_condition(error: BaseException) -> bool:
+    """Whether a single write failed because its condition did not hold."""
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] == f"{_LOST}Exception"
 
 
 def _cancellation_reasons(error: StoreUnavailableError) -> list[dict[str, Any]] | None:

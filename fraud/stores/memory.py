@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from fraud.features.customer_state import CustomerState
 from fraud.features.entity_state import EntityState
 from fraud.features.plan import ENTITY_KINDS, StatePlan
-from fraud.ports import EntityEvent, HistoryRecord, StoredDecision
+from fraud.ports import EntityEvent, HistoryRecord, StoredDecision, WaitingLabel
 from fraud.transaction import Label, Transaction
 
 
@@ -80,6 +81,7 @@ class MemoryLabels:
 
     def __init__(self) -> None:
         self._labels: dict[tuple[str, str], list[Label]] = {}
+        self._waiting: dict[tuple[str, str, str], WaitingLabel] = {}
 
     async def append(self, label: Label) -> list[Label]:
         """Keep a label (once per `label_id`) and return all of its transaction, this one included."""
@@ -87,3 +89,15 @@ class MemoryLabels:
         if all(known.label_id != label.label_id for known in labels):
             labels.append(label)
         return labels
+
+    async def park(self, label: Label, since_ms: int) -> None:
+        """Let a label wait; one that waits already goes on waiting from when it began."""
+        self._waiting.setdefault((label.user_id, label.transaction_id, label.label_id), WaitingLabel(label, since_ms))
+
+    async def settle(self, label: Label) -> None:
+        """It waits no longer."""
+        self._waiting.pop((label.user_id, label.transaction_id, label.label_id), None)
+
+    async def waiting(self) -> list[WaitingLabel]:
+        """The labels that wait, longest first."""
+        return sorted(self._waiting.values(), key=attrgetter("since_ms"))

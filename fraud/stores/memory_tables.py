@@ -35,6 +35,13 @@ class MemoryTables:
         records = [self.history.get(user_id, {}).get((time_ms, name)) for user_id, time_ms, name in keys]
         return [None if record is None else record.stored for record in records]
 
+    async def find(self, user_id: str, transaction_id: str, _timestamp_ms: int | None) -> StoredDecision | None:
+        """A transaction of a customer by its id."""
+        for (_, name), record in self.history.get(user_id, {}).items():
+            if name == transaction_id:
+                return record.stored
+        return None
+
     async def write(
         self, records: Sequence[HistoryRecord], snapshots: Sequence[Snapshot]
     ) -> Mapping[int, StoredDecision]:

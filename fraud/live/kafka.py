@@ -1,0 +1,138 @@
+"""How the service speaks to Kafka: connections, topic ids, and publishing in whole batches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.helpers import create_ssl_context
+
+from fraud.live.outgoing import Outgoing
+from fraud.settings import Settings
+
+# Kafka's default limit of a request, which brokers are set to, too.
+_REQUEST_MAX_BYTES = 1_048_576
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What every client of the brokers is given."""
+
+    bootstrap_servers: str
+    security_protocol: str
+    ssl_context: SSLContext | None
+    sasl_mechanism: str
+    sasl_username: str | None
+    sasl_password: str | None
+
+    def admin(self) -> AIOKafkaAdminClient:
+        """A client for topics, not started yet."""
+        return AIOKafkaAdminClient(
+            bootstrap_servers=self.bootstrap_servers,
+            security_protocol=self.security_protocol,
+            ssl_context=self.ssl_context,
+            sasl_mechanism=self.sasl_mechanism,
+            sasl_plain_username=self.sasl_username,
+            sasl_plain_password=self.sasl_password,
+        )
+
+    def producer(self, linger_ms: int = 0) -> AIOKafkaProducer:
+        """A producer whose messages are there once all replicas have them, not started yet."""
+        return AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap_servers,
+            security_protocol=self.security_protocol,
+            ssl_context=self.ssl_context,
+            sasl_mechanism=self.sasl_mechanism,
+            sasl_plain_username=self.sasl_username,
+            sasl_plain_password=self.sasl_password,
+            acks="all",
+            linger_ms=linger_ms,
+            max_request_size=_REQUEST_MAX_BYTES,
+            # Decisions name themselves: whoever reads them takes each identity once.
+            enable_idempotence=False,
+        )
+
+
+def connection(settings: Settings) -> Connection:
+    """The connection that the settings describe."""
+    context = None
+    if settings.kafka_security_protocol in ("SSL", "SASL_SSL"):
+        context = create_ssl_context(
+            cafile=_text(settings.kafka_ssl_ca_file),
+            certfile=_text(settings.kafka_ssl_certificate_file),
+            keyfile=_text(settings.kafka_ssl_key_file),
+        )
+    return Connection(
+        settings.kafka_bootstrap_servers,
+        settings.kafka_security_protocol,
+        context,
+        settings.kafka_sasl_mechanism or "PLAIN",
+        settings.kafka_sasl_username,
+        settings.kafka_sasl_password,
+    )
+
+
+def _text(path: Any) -> str | None:
+    return None if path is None else str(path)
+
+
+class Publisher:
+    """Publishes what a batch decided: returns when every broker that must have it has it.
+
+    `topics` are the names on the cluster of the three topics of `outgoing`.
+    """
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        topics: Mapping[str, str],
+        *,
+        random: Callable[[], float],
+        sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:
+        self._producer = producer
+        self._topics = topics
+        self._random = random
+        self._sleep = sleep
+
+    async def publish(self, outgoing: Sequence[Outgoing]) -> None:
+        """Publish in order within each partition; waits as long as the brokers are away."""
+        groups: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
+        for message in outgoing:
+            groups[self._topics[message.topic], message.partition].append(message)
+        await asyncio.gather(*(self._publish_group(topic, part, group) for (topic, part), group in groups.items()))
+
+    async def _publish_group(self, topic: str, partition: int, group: Sequence[Outgoing]) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                await self._send(topic, partition, group)
+            except KafkaError as error:
+                _log.warning("%d messages wait for %s: %r", len(group), topic, error)
+                await self._sleep(pause_s * (0.5 + self._random()))
+                pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+            else:
+                return
+
+    async def _send(self, topic: str, partition: int, group: Sequence[Outgoing]) -> None:
+        count = len(await self._producer.partitions_for(topic))
+        deliveries = []
+        batch = self._producer.create_batch()
+        for message in group:
+            if batch.append(key=message.key, value=message.value, timestamp=None) is None:
+                deliveries.append(await self._producer.send_batch(batch, topic, partition=partition % count))
+                batch = self._producer.create_batch()
+                batch.append(key=message.key, value=message.value, timestamp=None)
+        deliveries.append(await self._producer.send_batch(batch, topic, partition=partition % count))
+        await asyncio.gather(*deliveries)

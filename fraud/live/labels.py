@@ -1,0 +1,173 @@
+"""Labels become known: kept, resolved, counted with the entities of their transaction, or parked until it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from fraud.features.extraction import Extraction
+from fraud.labels import resolve_labels
+from fraud.live.dead_letter import DeadLetterBox, MessagePlace
+from fraud.live.decisions import Arrival
+from fraud.live.measures import Measures
+from fraud.live.outgoing import Outgoing, sealed
+from fraud.live.wire import LabelMessage, decode_label
+from fraud.ports import (
+    EntityStore,
+    EntityStoreUnavailableError,
+    LabelStore,
+    StoredDecision,
+    StoreUnavailableError,
+    TransactionIndex,
+)
+from fraud.privacy import Tokeniser
+from fraud.transaction import EPOCH, InvalidTransactionError, Label
+
+# Transactions whose labels are worked on at the same time.
+_IN_FLIGHT = 16
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class LabelService:
+    """Takes batches of labels, and looks again at those that wait.
+
+    `tokeniser` is given where customers are known by token. `random` (uniform in [0, 1)) and `sleep` spread attempts
+    when a store is away.
+    """
+
+    def __init__(
+        self,
+        labels: LabelStore,
+        transactions: TransactionIndex,
+        entities: EntityStore,
+        extraction: Extraction,
+        box: DeadLetterBox,
+        measures: Measures,
+        *,
+        wait_ms: int,
+        tokeniser: Tokeniser | None,
+        random: Callable[[], float],
+        sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:
+        self._labels = labels
+        self._transactions = transactions
+        self._entities = entities
+        self._extraction = extraction
+        self._box = box
+        self._measures = measures
+        self._wait_ms = wait_ms
+        self._tokeniser = tokeniser
+        self._random = random
+        self._sleep = sleep
+        self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
+
+    async def handle(self, arrivals: Sequence[Arrival]) -> list[Outgoing]:
+        """Keep and count labels, in order for each transaction; returns the dead letters to publish."""
+        outgoing: list[Outgoing] = []
+        by_transaction: dict[tuple[str, str], list[tuple[Label, MessagePlace]]] = defaultdict(list)
+        for arrival in arrivals:
+            try:
+                label = self._tokenised(decode_label(arrival.value))
+            except InvalidTransactionError as error:
+                self._measures.labels.labels("refused").inc()
+                outgoing.append(sealed(self._box, error, arrival.place, arrival.value, ()))
+            else:
+                by_transaction[label.user_id, label.transaction_id].append((label, arrival.place))
+        await asyncio.gather(*(self._learn_all(labels) for labels in by_transaction.values()))
+        return outgoing
+
+    async def look_again(self, now_ms: int, place: MessagePlace) -> list[Outgoing]:
+        """Try the labels that wait; those that waited too long become dead letters, as if from `place`."""
+        outgoing: list[Outgoing] = []
+        for waiting in await self._labels.waiting():
+            label = waiting.label
+            found = await self._find(label)
+            if found is not None:
+                await self._until_stores_answer(partial(self._count, label, found, now_ms, None))
+                await self._labels.settle(label)
+                self._measures.labels.labels("found").inc()
+            elif now_ms - waiting.since_ms > self._wait_ms:
+                reason = (
+                    f"names a transaction of {label.user_id} that did not come within "
+                    f"{self._wait_ms / 3_600_000:g} hours"
+                )
+                error = InvalidTransactionError("unknown_transaction", "transaction_id", reason, label.transaction_id)
+                outgoing.append(sealed(self._box, error, place, encode_label(label), ()))
+                await self._labels.settle(label)
+                self._measures.labels.labels("given up").inc()
+        return outgoing
+
+    def _tokenised(self, label: Label) -> Label:
+        if self._tokeniser is None:
+            return label
+        return msgspec.structs.replace(label, user_id=self._tokeniser.token("user_id", label.user_id))
+
+    async def _learn_all(self, labels: Sequence[tuple[Label, MessagePlace]]) -> None:
+        async with self._in_flight:
+            for label, place in labels:
+                await self._until_stores_answer(partial(self._learn, label, place.ingested_ms))
+
+    async def _until_stores_answer(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                await attempt()
+            except (StoreUnavailableError, EntityStoreUnavailableError) as error:
+                self._measures.retried()
+                _log.warning("a label waits for a store: %s", error)
+                await self._sleep(pause_s * (0.5 + self._random()))
+                pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+            else:
+                return
+
+    async def _learn(self, label: Label, now_ms: int) -> None:
+        known = await self._labels.append(label)
+        found = await self._find(label)
+        if found is None:
+            await self._labels.park(label, now_ms)
+            self._measures.labels.labels("parked").inc()
+            return
+        await self._count(label, found, now_ms, known)
+        self._measures.labels.labels("counted").inc()
+
+    async def _find(self, label: Label) -> StoredDecision | None:
+        return await self._transactions.find(label.user_id, label.transaction_id, label.transaction_timestamp_ms)
+
+    async def _count(self, label: Label, found: StoredDecision, now_ms: int, known: list[Label] | None) -> None:
+        """Count the transaction as fraud with its entities, or no longer, by every label known now."""
+        transaction = found.transaction
+        if transaction.event_type != "authorisation" or found.late:
+            return
+        if known is None:
+            known = await self._labels.append(label)
+        is_fraud = resolve_labels(known, max(now_ms, label.known_at_ms)) == "fraud"
+        keys = self._extraction.entity_keys(transaction)
+        await self._entities.mark(keys, transaction.transaction_id, transaction.timestamp_ms, is_fraud)
+
+
+def encode_label(label: Label) -> bytes:
+    """The label as a message of the topic."""
+    timestamp_ms = label.transaction_timestamp_ms
+    message = LabelMessage(
+        label.label_id,
+        label.transaction_id,
+        label.user_id,
+        label.label,
+        label.source,
+        _moment(label.known_at_ms),
+        None if timestamp_ms is None else _moment(timestamp_ms),
+    )
+    return msgspec.json.encode(message)
+
+
+def _moment(timestamp_ms: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=timestamp_ms)

@@ -1,0 +1,256 @@
+"""The Faust app: batches of events to their handlers, then acknowledgement. Nothing else imports faust."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from faust.types import TP, EventT
+
+from fraud.live.dead_letter import MessagePlace
+from fraud.live.decisions import Arrival
+from fraud.live.kafka import Connection
+
+# Faust's own acknowledgement cycle; what was published after the last one is delivered again after a crash.
+_COMMIT_INTERVAL_S = 1.0
+# A worker silent for so long has lost its partitions; three heartbeats fit.
+_SESSION_TIMEOUT_S = 30.0
+_HEARTBEAT_S = 3.0
+# Events waiting in this process, beyond which fetching pauses.
+_BUFFER_EVENTS = 16_384
+
+_log = logging.getLogger(__name__)
+
+
+class Inbox:
+    """Events of a channel, as many at a time as are there.
+
+    An agent that iterates over its stream handles each event by itself, through processors and sensors that cost more
+    than deciding does; `take` and `noack_take` wait for their time-out before they yield what is there. This reads the
+    channel's queue.
+    """
+
+    def __init__(self, channel: Any, batch_size: int) -> None:
+        self._queue = aiter(channel).queue
+        self._batch_size = batch_size
+
+    async def batches(self) -> AsyncIterator[list[EventT[Any]]]:
+        """Wait for an event, then yield it with all others that have arrived, up to the batch size."""
+        queue = self._queue
+        while True:
+            events = [await queue.get()]
+            while len(events) < self._batch_size and not queue.empty():
+                events.append(queue.get_nowait())
+            yield events
+
+
+@dataclass(frozen=True)
+class Handler:
+    """What to do with the events of a topic.
+
+    `handle` makes a batch durable and public, and returns. `first_pending_offset` is the first offset of a source that
+    must be delivered again if this process ends now, None if there is none. `forget` drops what is held of sources
+    that were somebody else's meanwhile; it is called between batches.
+    """
+
+    topic: str
+    batch_size: int
+    handle: Callable[[Sequence[Arrival]], Awaitable[None]]
+    first_pending_offset: Callable[[str], int | None]
+    forget: Callable[[str], None]
+
+
+class Subscription:
+    """One topic's way through an agent: drops what is not ours, hands over batches, acknowledges."""
+
+    def __init__(self, app: WorkerApp, handler: Handler, topic_id: Callable[[str], str]) -> None:
+        self._app = app
+        self._handler = handler
+        self._topic_id = topic_id
+        self._held: dict[str, deque[EventT[Any]]] = {}
+        self._doubtful: set[str] = set()
+        self._stopping = False
+        self._in_hand = asyncio.Lock()
+
+    def doubt(self, partitions: set[TP]) -> None:
+        """These partitions may have been somebody else's: forget them before the next batch."""
+        topic = self._handler.topic
+        self._doubtful |= {self._source(tp.partition) for tp in partitions if tp.topic == topic}
+
+    def _source(self, partition: int) -> str:
+        return f"{self._topic_id(self._handler.topic)}:{partition}"
+
+    async def run(self, channel: Any) -> None:
+        """Take batches until cancelled. What can't be retried ends the process, with nothing acknowledged."""
+        try:
+            async for events in Inbox(channel, self._handler.batch_size).batches():
+                async with self._in_hand:
+                    if not self._stopping:
+                        await self._take(events)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            _log.critical("the worker stops: a batch of %s failed", self._handler.topic, exc_info=error)
+            await self._app.crash(error)
+            raise
+
+    async def finish(self) -> None:
+        """Let the batch in hand end; take no more."""
+        self._stopping = True
+        async with self._in_hand:
+            self.acknowledge()
+
+    async def _take(self, events: Sequence[EventT[Any]]) -> None:
+        for source in self._doubtful:
+            self._handler.forget(source)
+            self._held.pop(source, None)
+        self._doubtful.clear()
+        generation = self._app.consumer_generation_id
+        assigned = self._app.assignment_now()
+        current = [
+            event for event in events if event.message.generation_id == generation and event.message.tp in assigned
+        ]
+        if current:
+            await self._handler.handle([self._arrival(event) for event in current])
+            for event in current:
+                self._held.setdefault(self._source(event.message.partition), deque()).append(event)
+        self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Acknowledge, in order, what need not be delivered again."""
+        for source, held in self._held.items():
+            pending = self._handler.first_pending_offset(source)
+            while held and (pending is None or held[0].message.offset < pending):
+                event = held.popleft()
+                event.message.ack(self._app.consumer)
+
+    def _arrival(self, event: EventT[Any]) -> Arrival:
+        message = event.message
+        place = MessagePlace(
+            message.topic,
+            self._topic_id(message.topic),
+            message.partition,
+            message.offset,
+            round(message.timestamp * 1_000),
+            message.key,
+        )
+        return Arrival(place, message.value)
+
+
+class WorkerApp(faust.App):
+    """A Faust app that knows which partitions it has held without a break.
+
+    `prepare` and `finish` are called before it starts and when it stops, in its event loop.
+    """
+
+    prepare: Callable[[], Awaitable[None]]
+    finish: Callable[[], Awaitable[None]]
+    subscriptions: Sequence[Subscription] = ()
+    _held_before: frozenset[TP] = frozenset()
+    _generation_before = -1
+
+    async def on_start(self) -> None:
+        """Have everything ready before the first partition is assigned."""
+        await self.prepare()
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Finish the batches in hand and acknowledge them, leave the group, let go of everything."""
+        for subscription in self.subscriptions:
+            await subscription.finish()
+        await self.consumer.commit()
+        await super().on_stop()
+        await self.finish()
+
+    def assignment_now(self) -> set[TP]:
+        """The partitions that are this worker's now."""
+        return set(self.consumer.assignment())
+
+    def interrupted(self, assigned: set[TP]) -> set[TP]:
+        """Of all partitions known, those not held from the last generation of the group to this one."""
+        generation = self.consumer_generation_id
+        kept = self._held_before & assigned if generation == self._generation_before + 1 else frozenset()
+        doubtful = (self._held_before | assigned) - kept
+        self._held_before, self._generation_before = frozenset(assigned), generation
+        return set(doubtful)
+
+
+def create_app(
+    connection: Connection,
+    group: str,
+    handlers: Sequence[Handler],
+    topic_ids: Mapping[str, str],
+    *,
+    prepare: Callable[[], Awaitable[None]],
+    finish: Callable[[], Awaitable[None]],
+    data_folder: str,
+) -> WorkerApp:
+    """The app with an agent for each handler. `topic_ids` is read anew for every batch: its owner keeps it current."""
+    app = WorkerApp(
+        group,
+        broker=[f"kafka://{server}" for server in connection.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(connection),
+        broker_commit_interval=_COMMIT_INTERVAL_S,
+        broker_session_timeout=_SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=_HEARTBEAT_S,
+        stream_buffer_maxsize=_BUFFER_EVENTS,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        autodiscover=False,
+        web_enabled=False,
+        datadir=data_folder,
+        store="memory://",
+        worker_redirect_stdouts=False,
+    )
+    app.prepare, app.finish = prepare, finish
+    subscriptions = app.subscriptions = [Subscription(app, handler, topic_ids.__getitem__) for handler in handlers]
+    for handler, subscription in zip(handlers, subscriptions, strict=True):
+        topic = app.topic(handler.topic, key_serializer="raw", value_serializer="raw", allow_empty=True)
+        app.agent(topic, name=f"fraud.{handler.topic}")(subscription_agent(subscription))
+
+    async def on_assigned(_sender: Any, assigned: Any, **_: Any) -> None:
+        doubtful = app.interrupted(assigned)
+        for subscription in subscriptions:
+            subscription.doubt(doubtful)
+
+    async def acknowledge_what_waited() -> None:
+        for subscription in subscriptions:
+            subscription.acknowledge()
+
+    # Faust holds signal handlers weakly unless they are connected so.
+    signal: Any = app.on_partitions_assigned
+    signal.connect(on_assigned, weak=False)
+    app.timer(_COMMIT_INTERVAL_S)(acknowledge_what_waited)
+    return app
+
+
+def subscription_agent(subscription: Subscription) -> Callable[[Any], Awaitable[None]]:
+    """The agent function of one subscription."""
+
+    async def agent(stream: Any) -> None:
+        await subscription.run(stream.channel)
+
+    return agent
+
+
+def _credentials(connection: Connection) -> Any:
+    if connection.security_protocol == "PLAINTEXT":
+        return None
+    if connection.security_protocol == "SSL":
+        return faust.SSLCredentials(connection.ssl_context)
+    return faust.SASLCredentials(
+        username=connection.sasl_username,
+        password=connection.sasl_password,
+        ssl_context=connection.ssl_context,
+        mechanism=connection.sasl_mechanism,
+    )
+
+
+def run_app(app: WorkerApp, loop: asyncio.AbstractEventLoop) -> None:
+    """Run the app until a signal stops it; ends the process."""
+    faust.Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False).execute_from_commandline()

@@ -1,0 +1,175 @@
+"""A worker: every part of the live service, built from settings and held together from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from os import urandom
+from tempfile import TemporaryDirectory
+
+import uvloop
+
+from fraud.bootstrap import Artefacts, build_pipeline, state_limits
+from fraud.features.extraction import Extraction
+from fraud.live.backlog import EntityBacklog
+from fraud.live.dead_letter import DeadLetterBox
+from fraud.live.decisions import Arrival, DecisionLimits, DecisionService
+from fraud.live.dynamodb_client import dynamodb_client
+from fraud.live.health import HealthServer
+from fraud.live.kafka import Connection, Publisher, connection
+from fraud.live.labels import LabelService
+from fraud.live.measures import Measures
+from fraud.live.outgoing import ALERTS, DEAD_LETTERS, DECISIONS
+from fraud.live.stream import Handler, create_app, run_app
+from fraud.live.topic_ids import topic_ids
+from fraud.live.typical import typical_decision
+from fraud.pipeline import Period
+from fraud.privacy import Tokeniser
+from fraud.settings import Settings
+from fraud.stores.customers import CachedCustomers
+from fraud.stores.dynamodb import DynamoCustomerTables
+from fraud.stores.dynamodb_labels import DynamoLabels
+from fraud.stores.entity_windows.windows import EntityWindows
+
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+
+
+class Worker:
+    """The parts of one worker. `start` connects them; `stop` lets go of everything in the opposite order."""
+
+    def __init__(self, settings: Settings, artefacts: Artefacts) -> None:
+        self.settings = settings
+        self.artefacts = artefacts
+        self.measures = Measures(time.perf_counter)
+        self.connection: Connection = connection(settings)
+        self.topic_ids: dict[str, str] = {}
+        self.backlog: EntityBacklog
+        self.customers: CachedCustomers
+        self.decisions: DecisionService
+        self.labels: LabelService
+        self._publisher: Publisher
+        self._publishing: asyncio.Task[None] | None = None
+        self._resources = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Connect to DynamoDB, Redis and Kafka. Raises what their clients raise when they are not there."""
+        settings, artefacts = self.settings, self.artefacts
+        plan = artefacts.feature_set.plan(state_limits(settings))
+        client = await self._resources.enter_async_context(dynamodb_client(settings))
+        tables = DynamoCustomerTables(
+            client,
+            settings.table_prefix,
+            typical_decision=await typical_decision(settings, artefacts),
+            retention_days=settings.history_retention_days,
+        )
+        await tables.start()
+        windows = EntityWindows(
+            settings.redis_url, plan, prefix=settings.table_prefix, deadline_ms=settings.redis_deadline_ms
+        )
+        self._resources.push_async_callback(windows.close)
+        self.backlog = EntityBacklog(windows)
+        self.customers = CachedCustomers(tables, plan, capacity=settings.cached_customers)
+        pipeline = build_pipeline(
+            settings, artefacts, self.customers, self.backlog, timings=self.measures.timings, period=Period()
+        )
+        box = DeadLetterBox(settings.dead_letter_key, settings.dead_letter_key_id, urandom)
+        limits = DecisionLimits(
+            round(settings.future_tolerance_minutes * MINUTE_MS),
+            round(settings.stale_alert_minutes * MINUTE_MS),
+            settings.tokenised_fields,
+        )
+        spread = random.SystemRandom().random
+        self.decisions = DecisionService(
+            pipeline, self.customers, self.backlog, box, limits, self.measures, random=spread
+        )
+        tokeniser = None
+        if "user_id" in settings.tokenised_fields:
+            tokeniser = Tokeniser(settings.token_key.encode(), settings.token_key_id)
+        self.labels = LabelService(
+            DynamoLabels(client, settings.table_prefix),
+            tables,
+            self.backlog,
+            Extraction(artefacts.feature_set, plan, artefacts.rates.base_exponent),
+            box,
+            self.measures,
+            wait_ms=round(settings.label_wait_hours * HOUR_MS),
+            tokeniser=tokeniser,
+            random=spread,
+        )
+        producer = self.connection.producer()
+        await producer.start()
+        self._resources.push_async_callback(producer.stop)
+        topics = {
+            DECISIONS: settings.decisions_topic,
+            ALERTS: settings.alerts_topic,
+            DEAD_LETTERS: settings.dead_letter_topic,
+        }
+        self._publisher = Publisher(producer, topics, random=spread)
+        self.topic_ids.update(await topic_ids(producer.client, [settings.transactions_topic, settings.labels_topic]))
+        health = HealthServer(
+            self.measures.registry, unready=self._unready, unhealthy=lambda: "", refresh=self._refresh
+        )
+        await health.start(settings.metrics_host, settings.metrics_port)
+        self._resources.push_async_callback(health.stop)
+
+    def _unready(self) -> str:
+        if len(self.backlog):
+            return f"entity windows are {len(self.backlog)} events behind"
+        return ""
+
+    def _refresh(self) -> None:
+        self.measures.backlog.set(len(self.backlog))
+
+    def first_pending_offset(self, source: str) -> int | None:
+        """The first transaction of a partition that entity windows have not counted."""
+        return self.backlog.first_waiting_offset(source)
+
+    async def stop(self) -> None:
+        """Finish what is being published, and let go of everything."""
+        if self._publishing is not None:
+            await self._publishing
+        await self._resources.aclose()
+
+    async def decide(self, arrivals: Sequence[Arrival]) -> None:
+        """Decide a batch of transactions and publish what came of it."""
+        await self._publisher.publish(await self.decisions.handle(arrivals))
+
+    async def learn(self, arrivals: Sequence[Arrival]) -> None:
+        """Learn a batch of labels and publish the dead letters among them."""
+        await self._publisher.publish(await self.labels.handle(arrivals))
+
+    def forget(self, source: str) -> None:
+        """The partition was somebody else's meanwhile: drop what is held of its customers."""
+        self.customers.discard_source(source)
+        self.backlog.drop(source)
+
+
+def run_worker(settings: Settings, artefacts: Artefacts) -> None:
+    """Run until a signal or a failure stops it, then exit the process."""
+    worker = Worker(settings, artefacts)
+    handlers = [
+        Handler(
+            settings.transactions_topic,
+            settings.batch_size,
+            worker.decide,
+            worker.first_pending_offset,
+            worker.forget,
+        ),
+        Handler(settings.labels_topic, settings.batch_size, worker.learn, lambda _source: None, lambda _source: None),
+    ]
+    with TemporaryDirectory(prefix="fraud-worker-") as folder:
+        app = create_app(
+            worker.connection,
+            settings.consumer_group,
+            handlers,
+            worker.topic_ids,
+            prepare=worker.start,
+            finish=worker.stop,
+            data_folder=folder,
+        )
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        run_app(app, loop)
