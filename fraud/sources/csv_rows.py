@@ -9,7 +9,8 @@ from typing import Any
 from fraud.sources.assembly import Assembly
 from fraud.sources.mapping import Mapping
 from fraud.sources.records import Record, RejectedRecord
-from fraud.sources.streams import BLOCK_RECORDS, RECORD_MAX_BYTES, TOO_LONG, ByteStream, LineReader, Lines, shown_line
+from fraud.sources.snippets import CsvSnippets, secret_columns
+from fraud.sources.streams import BLOCK_RECORDS, RECORD_MAX_BYTES, TOO_LONG, ByteStream, LineReader, Lines
 from fraud.sources.targets import Kind
 
 # A quoted field may contain line ends; an unterminated quote swallows lines until this many, and they are read again.
@@ -47,6 +48,7 @@ class CsvRows:
     def __init__(self, mapping: Mapping, file: str, header: list[str]) -> None:
         self._assembly = Assembly(mapping, file, header)
         self._file = file
+        self._snippets = CsvSnippets(secret_columns(mapping), header, mapping.delimiter)
         self._width = len(header)
         self._positions = {name: position for position, name in enumerate(header)}
         self._delimiter = mapping.delimiter
@@ -100,7 +102,7 @@ class CsvRows:
                     numbers.append(number)
                 index += used
             else:
-                value = shown_line(texts[index])
+                value = self._snippets.of(texts[index])
                 records.append(RejectedRecord(self._file, number, "", value, *outcome.because))
                 index += 1
         if rows:

@@ -11,7 +11,8 @@ import msgspec
 from fraud.sources.assembly import Assembly
 from fraud.sources.mapping import Mapping
 from fraud.sources.records import GroundTruth, Record, RejectedRecord, SourceRecord
-from fraud.sources.streams import BLOCK_RECORDS, TOO_LONG, LineReader, Lines, shown_line
+from fraud.sources.snippets import JsonSnippets, secret_columns
+from fraud.sources.streams import BLOCK_RECORDS, TOO_LONG, LineReader, Lines
 from fraud.sources.targets import Kind
 from fraud.sources.validation import explain_validation
 from fraud.transaction import Identifier, LabelName, LabelSource, TransactionMessage, timestamp_to_ms
@@ -50,6 +51,7 @@ class JsonRows:
         self._file = file
         self._topic_messages = mapping.topic_messages
         self._assembly = Assembly(mapping, file, None)
+        self._snippets = JsonSnippets(secret_columns(mapping))
         self._decode_message = msgspec.json.Decoder(TransactionMessage).decode
         self._decode_label = msgspec.json.Decoder(_TopicLabel).decode
         self._decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -122,7 +124,7 @@ class JsonRows:
         return sorted(records + refused, key=lambda record: record.line) if refused else records
 
     def _refused(self, line: bytes, number: int, error: Exception) -> RejectedRecord:
-        shown = shown_line(line)
+        shown = self._snippets.of(line)
         if isinstance(error, _TooLongError):
             return RejectedRecord(self._file, number, "", shown, "record_too_long", TOO_LONG)
         if isinstance(error, UnicodeDecodeError):

@@ -20,7 +20,7 @@ _ADDRESS = re.compile(
     r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\d)|(?:[\da-f]{1,4}:){7}[\da-f]{1,4}|[\da-f:]*::[\da-f:]*", re.IGNORECASE
 )
 _ADDRESS_DIGIT = re.compile(r"[\da-f]", re.IGNORECASE)
-_WHOLLY_MASKED_FIELDS = frozenset({"card_id", "ip_address"})
+WHOLLY_MASKED_FIELDS = frozenset({"card_id", "ip_address"})
 _LAST_DIGITS_SHOWN = 4
 # PCI DSS allows the first six and last four; of a number under 16 digits fewer, so that as many stay hidden.
 _FIRST_DIGITS_SHOWN = 6
@@ -76,15 +76,20 @@ def shown_value(value: str, field: str = "", secret_fields: Collection[str] = ()
     characters at most, and so do `secret_fields`; with these a whole line (no `field`) does too: it may hold them.
     """
     looked_at = value[:_LOOKED_AT_LENGTH]
-    if field in _WHOLLY_MASKED_FIELDS or field in secret_fields or (secret_fields and not field):
-        # Of a short value the last four would be most of it.
-        kept = looked_at[-_LAST_DIGITS_SHOWN:] if 2 * _LAST_DIGITS_SHOWN < len(value) <= _LOOKED_AT_LENGTH else ""
-        looked_at = "*" * (min(len(value), SHOWN_MAX_LENGTH) - len(kept)) + kept
+    if field in WHOLLY_MASKED_FIELDS or field in secret_fields or (secret_fields and not field):
+        looked_at = wholly_masked(looked_at, is_whole=len(value) <= _LOOKED_AT_LENGTH)
     else:
         looked_at = _ADDRESS.sub(_mask_address, _CARD_NUMBER.sub(_mask_digits, looked_at))
     if len(looked_at) > SHOWN_MAX_LENGTH or len(value) > _LOOKED_AT_LENGTH:
         return looked_at[: SHOWN_MAX_LENGTH - 1] + "…"
     return looked_at
+
+
+def wholly_masked(value: str, *, is_whole: bool = True) -> str:
+    """`value` with nothing left but its last 4 characters; of a short one, or of what `is_whole` denies, nothing."""
+    # Of a short value the last four would be most of it.
+    kept = value[-_LAST_DIGITS_SHOWN:] if is_whole and len(value) > 2 * _LAST_DIGITS_SHOWN else ""
+    return "*" * (len(value) - len(kept)) + kept
 
 
 def _mask_address(address: re.Match[str]) -> str:
