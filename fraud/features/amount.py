@@ -35,7 +35,7 @@ def _against_habits(moment: Moment) -> tuple[float, float, float, float, float]:
     highest = profile.amount_maximum
     to_maximum = amount / highest if highest else MISSING
     category = moment.transaction.merchant_category
-    known = None if category is None else profile.category_amounts.read(category)
+    known = None if category is None else moment.details.amounts_in_category(category)
     if known is None:
         return amount / unit, overall, to_maximum, MISSING, MISSING
     count, total, highest, squares = known
@@ -44,7 +44,7 @@ def _against_habits(moment: Moment) -> tuple[float, float, float, float, float]:
 
 
 def _identical(windows: tuple[int, ...], moment: Moment) -> list[int]:
-    amounts, amount, starts, end = moment.history.amounts, moment.amount, moment.starts, moment.end
+    amounts, amount, starts, end = moment.details.amounts, moment.amount, moment.starts, moment.end
     return [amounts[starts[window] : end].count(amount) if starts[window] < end else 0 for window in windows]
 
 

@@ -9,69 +9,28 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from sys import intern
 
+from fraud.features.details import CustomerDetails
 from fraud.features.fingerprints import fingerprint
 from fraud.features.plan import StatePlan
-from fraud.features.profile import CustomerProfile, DetailedProfile
+from fraud.features.profile import CustomerProfile
 from fraud.transaction import Transaction
-
-UNKNOWN_PRESENCE, CARD_PRESENT, CARD_NOT_PRESENT = range(3)
-_PRESENT_ENTRY_MODES = frozenset(("chip", "contactless", "magstripe"))
-_PRESENT_CHANNELS = frozenset(("pos", "atm"))
-_REMOTE_CHANNELS = frozenset(("online", "app", "phone", "mail"))
-
-
-def card_presence(transaction: Transaction) -> int:
-    """Whether the card was at the terminal: by entry mode (ISO 8583 field 22), else by channel, else unknown."""
-    entry_mode = transaction.entry_mode
-    if entry_mode is not None:
-        return CARD_PRESENT if entry_mode in _PRESENT_ENTRY_MODES else CARD_NOT_PRESENT
-    if transaction.channel in _PRESENT_CHANNELS:
-        return CARD_PRESENT
-    return CARD_NOT_PRESENT if transaction.channel in _REMOTE_CHANNELS else UNKNOWN_PRESENCE
-
-
-def shared(text: str | None) -> str | None:
-    """The one string object that stands for this text everywhere: categories and countries are few."""
-    return None if text is None else intern(text)
 
 
 class CustomerHistory:
     """Authorisations of the longest window, sorted by timestamp, arrival order within a timestamp.
 
-    Columns are packed arrays: `timestamps_ms`, `cumulative_amounts` (base minor units; a window's sum is a difference
-    of two, hence exact and independent of its length) and those optional columns that the plan asks for, all aligned.
+    Packed arrays, aligned: `timestamps_ms` and `cumulative_amounts` (base minor units): a window's sum is a difference
+    of two, hence exact and independent of its length.
     """
 
-    __slots__ = (
-        "amounts",
-        "base_amount",
-        "categories",
-        "countries",
-        "cumulative_amounts",
-        "declined",
-        "detailed",
-        "devices",
-        "merchants",
-        "presences",
-        "timestamps_ms",
-    )
+    __slots__ = ("base_amount", "cumulative_amounts", "timestamps_ms")
 
-    def __init__(self, detailed: bool) -> None:
+    def __init__(self) -> None:
         self.timestamps_ms = array("q")
         self.cumulative_amounts = array("q")
         # The cumulative amount before the first row still held.
         self.base_amount = 0
-        self.detailed = detailed
-        if detailed:
-            self.amounts = array("q")
-            self.merchants: list[str | None] = []
-            self.categories: list[str | None] = []
-            self.countries: list[str | None] = []
-            self.devices: list[str | None] = []
-            self.declined = bytearray()
-            self.presences = bytearray()
 
     def amount_sum(self, start: int, end: int) -> int:
         """Sum of amounts of rows `start` to `end` (exclusive), in base minor units."""
@@ -80,73 +39,40 @@ class CustomerHistory:
         cumulative = self.cumulative_amounts
         return cumulative[end - 1] - (cumulative[start - 1] if start else self.base_amount)
 
-    def insert(self, transaction: Transaction, merchant: str | None, device: str | None, presence: int) -> None:
-        """Add a row in its place; `merchant` and `device` are the shared string objects of these identifiers."""
-        timestamps = self.timestamps_ms
-        timestamp_ms, amount = transaction.timestamp_ms, transaction.base_amount_minor
-        if timestamps and timestamp_ms < timestamps[-1]:
-            self._insert_in_between(transaction, merchant, device, presence)
-            return
-        cumulative = self.cumulative_amounts
-        timestamps.append(timestamp_ms)
-        cumulative.append((cumulative[-1] if cumulative else self.base_amount) + amount)
-        if self.detailed:
-            self.amounts.append(amount)
-            self.merchants.append(merchant)
-            self.categories.append(shared(transaction.merchant_category))
-            self.countries.append(shared(transaction.country))
-            self.devices.append(device)
-            self.declined.append(transaction.auth_result == "declined")
-            self.presences.append(presence)
-
-    def _insert_in_between(
-        self, transaction: Transaction, merchant: str | None, device: str | None, presence: int
-    ) -> None:
-        amount, cumulative = transaction.base_amount_minor, self.cumulative_amounts
-        place = bisect_right(self.timestamps_ms, transaction.timestamp_ms)
-        self.timestamps_ms.insert(place, transaction.timestamp_ms)
-        cumulative.insert(place, cumulative[place - 1] if place else self.base_amount)
-        for later in range(place, len(cumulative)):
-            cumulative[later] += amount
-        if self.detailed:
-            self.amounts.insert(place, amount)
-            self.merchants.insert(place, merchant)
-            self.categories.insert(place, shared(transaction.merchant_category))
-            self.countries.insert(place, shared(transaction.country))
-            self.devices.insert(place, device)
-            self.declined.insert(place, transaction.auth_result == "declined")
-            self.presences.insert(place, presence)
-
-    def remove(self, timestamp_ms: int, same_time_after: int) -> None:
-        """Take the row of this time that `same_time_after` such rows follow out again (a reversed payment).
-
-        Nothing happens when it is not held.
-        """
-        place = bisect_right(self.timestamps_ms, timestamp_ms) - 1 - same_time_after
-        if place >= bisect_left(self.timestamps_ms, timestamp_ms):
-            amount, cumulative = self.amount_sum(place, place + 1), self.cumulative_amounts
+    def insert(self, timestamp_ms: int, amount: int) -> int:
+        """Add a row in its place, which is returned."""
+        timestamps, cumulative = self.timestamps_ms, self.cumulative_amounts
+        place = len(timestamps)
+        if not place:
+            timestamps.append(timestamp_ms)
+            cumulative.append(self.base_amount + amount)
+        elif timestamp_ms >= timestamps[-1]:
+            timestamps.append(timestamp_ms)
+            cumulative.append(cumulative[-1] + amount)
+        else:
+            place = bisect_right(timestamps, timestamp_ms)
+            timestamps.insert(place, timestamp_ms)
+            cumulative.insert(place, cumulative[place - 1] if place else self.base_amount)
             for later in range(place, len(cumulative)):
-                cumulative[later] -= amount
-            self._delete(place, place + 1)
+                cumulative[later] += amount
+        return place
 
-    def drop_before(self, timestamp_ms: int) -> None:
-        """Forget rows at or before `timestamp_ms`."""
+    def remove(self, place: int) -> None:
+        """Take one row out again (a reversed payment)."""
+        amount, cumulative = self.amount_sum(place, place + 1), self.cumulative_amounts
+        for later in range(place, len(cumulative)):
+            cumulative[later] -= amount
+        del self.timestamps_ms[place]
+        del cumulative[place]
+
+    def drop_before(self, timestamp_ms: int) -> int:
+        """Forget rows at or before `timestamp_ms`; how many these are."""
         expired = bisect_right(self.timestamps_ms, timestamp_ms)
         if expired:
             self.base_amount = self.cumulative_amounts[expired - 1]
-            self._delete(0, expired)
-
-    def _delete(self, start: int, end: int) -> None:
-        del self.timestamps_ms[start:end]
-        del self.cumulative_amounts[start:end]
-        if self.detailed:
-            del self.amounts[start:end]
-            del self.merchants[start:end]
-            del self.categories[start:end]
-            del self.countries[start:end]
-            del self.devices[start:end]
-            del self.declined[start:end]
-            del self.presences[start:end]
+            del self.timestamps_ms[:expired]
+            del self.cumulative_amounts[:expired]
+        return expired
 
 
 NEW, SAME_AGAIN, ID_REUSED = range(3)
@@ -245,20 +171,19 @@ class RecentIdentities:
 
 
 class CustomerState:
-    """Everything that is remembered about one customer.
+    """Everything that is remembered about one customer; `details` are None unless the plan asks for them.
 
     `newest_ms` is the newest event time absorbed (0 for none), `sequence` how many events there ever were, those that
     are forgotten included.
     """
 
-    __slots__ = ("history", "identities", "newest_ms", "profile", "sequence")
+    __slots__ = ("details", "history", "identities", "newest_ms", "profile", "sequence")
 
     def __init__(self, plan: StatePlan, sequence: int = 0) -> None:
         self.sequence = sequence
-        self.history = CustomerHistory(plan.detailed)
-        self.profile: DetailedProfile
-        # Without details the set has no feature that would read them.
-        self.profile = DetailedProfile() if plan.detailed else CustomerProfile()  # type: ignore[assignment]
+        self.history = CustomerHistory()
+        self.profile = CustomerProfile()
+        self.details = CustomerDetails() if plan.detailed else None
         self.identities = RecentIdentities()
         self.newest_ms = 0
         self.sequence = sequence
@@ -299,19 +224,25 @@ class CustomerState:
         return timestamp_ms < self.newest_ms - plan.allowed_lateness_ms
 
     def absorb(self, transaction: Transaction, merchant: str | None, device: str | None, plan: StatePlan) -> None:
-        """Add an authorisation to windows and profile; arguments as in `CustomerHistory.insert`."""
-        presence = card_presence(transaction)
-        self.history.insert(transaction, merchant, device, presence)
-        self.profile.absorb(transaction, merchant, device, presence == CARD_PRESENT)
-        self.newest_ms = max(self.newest_ms, transaction.timestamp_ms)
+        """Add an authorisation to windows and profile; `merchant` and `device` as in `record`."""
+        timestamp_ms, amount = transaction.timestamp_ms, transaction.base_amount_minor
+        history, profile, details = self.history, self.profile, self.details
+        place = history.insert(timestamp_ms, amount)
+        is_first = profile.transaction_count == 0
+        profile.absorb(timestamp_ms, amount)
+        if details is not None:
+            details.absorb(transaction, place, merchant, device, profile.day_of(timestamp_ms), is_first)
+        self.newest_ms = max(self.newest_ms, timestamp_ms)
         # In bulk: shifting every column for each expired row would cost more than holding a few rows longer.
-        timestamps = self.history.timestamps_ms
+        timestamps = history.timestamps_ms
         if timestamps[len(timestamps) >> 3] <= self.newest_ms - plan.customer_retention_ms:
             self.drop_expired(plan)
 
     def drop_expired(self, plan: StatePlan) -> None:
         """Forget rows that no window of an event in time reaches."""
-        self.history.drop_before(self.newest_ms - plan.customer_retention_ms)
+        expired = self.history.drop_before(self.newest_ms - plan.customer_retention_ms)
+        if expired and self.details is not None:
+            self.details.delete(0, expired)
 
     def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> None:
         """Remember the identity of any event, absorbed or not."""
@@ -330,5 +261,13 @@ class CustomerState:
     def reverse(self, original_identifier: int, plan: StatePlan) -> None:
         """A reversal: the original payment leaves the windows; the profile keeps it as an attempt."""
         original = self.identities.take_payment(original_identifier, plan.duplicate_horizon_ms)
-        if original is not None:
-            self.history.remove(*original)
+        if original is None:
+            return
+        timestamp_ms, same_time_after = original
+        timestamps = self.history.timestamps_ms
+        place = bisect_right(timestamps, timestamp_ms) - 1 - same_time_after
+        # It may have left the windows already.
+        if place >= bisect_left(timestamps, timestamp_ms):
+            self.history.remove(place)
+            if self.details is not None:
+                self.details.delete(place, place + 1)

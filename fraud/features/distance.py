@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fraud.features.customer_state import CARD_PRESENT, card_presence
+from fraud.features.details import CARD_PRESENT, card_presence
 from fraud.features.geography import distance_km, place_of, place_vector, unit_vector
 from fraud.features.moment import Moment
 from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Feature, alone, over_windows
@@ -14,7 +14,7 @@ _SHORTEST_TRIP_MS = MINUTE_MS
 
 
 def _travel_speed_kmh(moment: Moment) -> float:
-    transaction, last = moment.transaction, moment.profile.last_present
+    transaction, last = moment.transaction, moment.details.last_present
     latitude, longitude = transaction.latitude, transaction.longitude
     if last is None or latitude is None or longitude is None or card_presence(transaction) != CARD_PRESENT:
         return MISSING
@@ -28,7 +28,7 @@ def _travel_speed_kmh(moment: Moment) -> float:
 
 
 def _distance_to_usual_place_km(moment: Moment) -> float:
-    transaction, places = moment.transaction, moment.profile.places
+    transaction, places = moment.transaction, moment.details.places
     latitude, longitude = transaction.latitude, transaction.longitude
     if not places or latitude is None or longitude is None:
         return MISSING
@@ -39,18 +39,19 @@ def _distance_to_usual_place_km(moment: Moment) -> float:
 
 
 def _country_is_home(moment: Moment) -> bool | float:
-    home, country = moment.profile.home_country, moment.transaction.country
+    home, country = moment.details.home_country, moment.transaction.country
     return MISSING if home is None or country is None else country == home
 
 
 def _country_changed(windows: tuple[int, ...], moment: Moment) -> list[bool | float]:
-    country, countries = moment.transaction.country, moment.history.countries
+    country, countries = moment.transaction.country, moment.details.countries
     if country is None:
         return [MISSING]
+    rows = countries.rows
     for place in range(moment.end - 1, moment.starts[windows[0]] - 1, -1):
-        before = countries[place]
-        if before is not None:
-            return [before != country]
+        before = rows[place]
+        if before:
+            return [before != countries.code_in_rows(country)]
     return [MISSING]
 
 

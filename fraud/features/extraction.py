@@ -47,8 +47,11 @@ class Extraction:
         keys = zip(self._kinds, self._identifiers(transaction), strict=False)
         return [(kind, key) for kind, key in keys if key is not None]
 
-    def entities(self, transaction: Transaction, states: EntityStates) -> list[EntityState | None]:
-        """The states of the entities that `transaction` names, in the order of the plan; None where it names none."""
+    def entities(self, transaction: Transaction, states: EntityStates, late: bool = False) -> list[EntityState | None]:
+        """The states of the entities that `transaction` names, in the order of the plan; None where it names none.
+
+        What was forgotten by then is new: to all that follows, or, if `late`, to this transaction alone.
+        """
         found: list[EntityState | None] = []
         add = found.append
         forgotten_ms = transaction.timestamp_ms - self.plan.forget_after_ms
@@ -60,7 +63,9 @@ class Extraction:
             of_kind = states[entity_plan.kind]
             state = of_kind.get(key)
             if state is None or state.newest_ms < forgotten_ms:
-                state = of_kind[key] = EntityState(key, entity_plan)
+                state = EntityState(key, entity_plan)
+                if not late:
+                    of_kind[key] = state
             elif state.newest_ms > reached_ms:
                 # Its windows reach back into what may be gone already: then it is gone for everybody.
                 state.drop_expired(entity_plan)
@@ -84,7 +89,8 @@ class Extraction:
     def is_first_time(self, transaction: Transaction, customer: CustomerState) -> bool:
         """Whether the customer is new to its merchant; False for sets that do not ask."""
         merchant = transaction.merchant_id
-        return self.plan.detailed and merchant is not None and merchant not in customer.profile.merchants
+        details = customer.details
+        return details is not None and merchant is not None and merchant not in details.merchants.codes
 
     def absorb(
         self, transaction: Transaction, customer: CustomerState, entities: list[EntityState | None], first_time: bool

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from fraud.features.customer_state import CustomerState
+from fraud.features.customer_state import CustomerHistory, CustomerState
+from fraud.features.details import CustomerDetails
 from fraud.features.entity_state import EntityState
 from fraud.features.plan import StatePlan
+from fraud.features.profile import CustomerProfile
 from fraud.transaction import Transaction
 
 
@@ -15,11 +17,12 @@ class Moment:
 
     `starts[i]` and `end` bound the customer's rows in window i of the plan: timestamp in (t - w, t], not counting the
     transaction itself. `entities[k]` is the state of kind k (None: the transaction names none). `amount` is in base
-    minor units, `minor_units` how many of them make one unit.
+    minor units, `minor_units` how many of them make one unit. `details` are there only under a plan that asks for them.
     """
 
     __slots__ = (
         "amount",
+        "details",
         "end",
         "entities",
         "history",
@@ -33,6 +36,11 @@ class Moment:
     transaction: Transaction
     timestamp_ms: int
     amount: int
+    end: int
+    history: CustomerHistory
+    profile: CustomerProfile
+    details: CustomerDetails
+    entities: list[EntityState | None]
 
     def __init__(self, base_exponent: int) -> None:
         self.minor_units = 10**base_exponent
@@ -48,6 +56,8 @@ class Moment:
         self.amount = transaction.base_amount_minor
         self.history = customer.history
         self.profile = customer.profile
+        if customer.details is not None:
+            self.details = customer.details
         timestamps = customer.history.timestamps_ms
         end = len(timestamps)
         if end and timestamps[-1] > timestamp_ms:

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 from math import log
-from operator import attrgetter
 
 from fraud.features.moment import Moment
 from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Feature, Value, together
+from fraud.features.things import ThingColumn
 
-# What it is called, the transaction's field, the profile's memory of it.
-_THINGS = (
-    ("device", "device_id", "devices"),
-    ("merchant", "merchant_id", "merchants"),
-    ("category", "merchant_category", "categories"),
-    ("country", "country", "countries"),
-    ("ip_prefix", "ip_prefix", "ip_prefixes"),
-    ("card", "card_id", "cards"),
-    ("counterparty", "counterparty_id", "counterparties"),
-)
-_things_of_transaction = attrgetter(*(field for _, field, _ in _THINGS))
-_memories_of_profile = attrgetter(*(memory for _, _, memory in _THINGS))
+_THINGS = ("device", "merchant", "category", "country", "ip_prefix", "card", "counterparty")
 _HOURS = 24
 # Merchant categories that a customer may plausibly use; with it a new category surprises, but not without limit.
 _CATEGORY_ALTERNATIVES = 16
 
 
 def _novelty(moment: Moment) -> list[Value]:
-    """For each thing: whether it is new to the customer, and whole days since it was first used."""
-    profile = moment.profile
-    today = profile.day_of(moment.timestamp_ms)
+    """For each of `_THINGS`: whether it is new to the customer, and whole days since it was first used."""
+    details, transaction = moment.details, moment.transaction
+    today = moment.profile.day_of(moment.timestamp_ms)
     values: list[Value] = []
-    for thing, memory in zip(_things_of_transaction(moment.transaction), _memories_of_profile(profile), strict=True):
-        if thing is None:
-            values += (MISSING, MISSING)
-            continue
-        first_day = memory.get(thing)
-        if first_day is None:
-            values += (True, 0)
-        else:
-            values += (False, max(0, today - first_day))
+    _add_age(values, transaction.device_id, _first_day(details.devices, transaction.device_id), today)
+    _add_age(values, transaction.merchant_id, _first_day(details.merchants, transaction.merchant_id), today)
+    category, country = transaction.merchant_category, transaction.country
+    _add_age(values, category, _first_day(details.categories, category), today)
+    _add_age(values, country, _first_day(details.countries, country), today)
+    for thing, first_days in (
+        (transaction.ip_prefix, details.ip_prefixes),
+        (transaction.card_id, details.cards),
+        (transaction.counterparty_id, details.counterparties),
+    ):
+        _add_age(values, thing, -1 if thing is None else first_days.get(thing, -1), today)
     return values
+
+
+def _first_day(column: ThingColumn, thing: str | None) -> int:
+    code = 0 if thing is None else column.codes.get(thing, 0)
+    return column.first_days[code - 1] if code else -1
+
+
+def _add_age(values: list[Value], thing: str | None, first_day: int, today: int) -> None:
+    if thing is None:
+        values += (MISSING, MISSING)
+    elif first_day < 0:
+        values += (True, 0)
+    else:
+        values += (False, max(0, today - first_day))
 
 
 def surprise(seen: int, total: int, alternatives: int) -> float:
@@ -52,12 +57,12 @@ def _habits(moment: Moment) -> tuple[float, float, float]:
     profile, timestamp_ms = moment.profile, moment.timestamp_ms
     total = profile.transaction_count
     tenure = max(0, timestamp_ms - profile.first_seen_ms) / DAY_MS if total else 0.0
-    hour = surprise(profile.hour_counts[timestamp_ms // HOUR_MS % _HOURS], total, _HOURS)
+    hour = surprise(moment.details.hour_counts[timestamp_ms // HOUR_MS % _HOURS], total, _HOURS)
     category = moment.transaction.merchant_category
     if category is None:
         return tenure, hour, MISSING
-    known = profile.category_amounts.count(category)
-    return tenure, hour, surprise(known, total, _CATEGORY_ALTERNATIVES)
+    known = moment.details.amounts_in_category(category)
+    return tenure, hour, surprise(known[0] if known else 0, total, _CATEGORY_ALTERNATIVES)
 
 
 _NOVELTY = together(2 * len(_THINGS), _novelty)
@@ -89,7 +94,7 @@ def _rows(what: str) -> tuple[Feature, Feature]:
 
 
 FEATURES = (
-    *(row for what, _, _ in _THINGS for row in _rows(what)),
+    *(row for what in _THINGS for row in _rows(what)),
     Feature("customer_tenure_days", "number", "Days since the customer was first seen", "customer", "age", _HABITS),
     Feature(
         "hour_surprise",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 ENTITY_FIELDS = {
     "card": "card_id",
@@ -39,7 +40,7 @@ class StatePlan:
     forget_after_ms: int
     duplicate_horizon_ms: int
 
-    @property
+    @cached_property
     def customer_retention_ms(self) -> int:
         """How far back a customer's rows are kept, against its newest."""
         return max(self.customer_windows_ms, default=0) + self.allowed_lateness_ms

@@ -43,13 +43,13 @@ def _tenure_days(moment: Moment) -> float:
 
 PROFILE_FIELDS = {
     "home_country": ProfileField(
-        "text", "The country of most transactions", lambda moment: moment.profile.home_country, detailed=True
+        "text", "The country of most transactions", lambda moment: moment.details.home_country, detailed=True
     ),
     "known_devices": ProfileField(
-        "number", "Devices used before", lambda moment: len(moment.profile.devices), detailed=True
+        "number", "Devices used before", lambda moment: len(moment.details.devices.codes), detailed=True
     ),
     "known_merchants": ProfileField(
-        "number", "Merchants paid before", lambda moment: len(moment.profile.merchants), detailed=True
+        "number", "Merchants paid before", lambda moment: len(moment.details.merchants.codes), detailed=True
     ),
     "maximum_amount": ProfileField("number", "The highest amount so far, in base currency", _maximum_amount),
     "mean_amount": ProfileField("number", "The mean amount so far, in base currency", _mean_amount),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from fraud.features.amount import deviation
-from fraud.features.customer_state import UNKNOWN_PRESENCE, card_presence
+from fraud.features.details import UNKNOWN_PRESENCE, card_presence
 from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
 from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Compute, Feature, alone, over_windows
@@ -29,7 +29,7 @@ def _small_attempts(windows: Windows, moment: Moment) -> tuple[int, float]:
     if start == end:
         return 0, 0.0
     limit = _SMALL_AMOUNT_UNITS * moment.minor_units
-    small = [amount for amount in moment.history.amounts[start:end] if amount <= limit]
+    small = [amount for amount in moment.details.amounts[start:end] if amount <= limit]
     total = sum(small)
     return len(small), moment.amount * len(small) / total if total else 0.0
 
@@ -39,30 +39,34 @@ def _rising_amounts_run(windows: Windows, moment: Moment) -> tuple[int]:
     start, end = moment.starts[windows[0]], moment.end
     if merchant is None or start == end:
         return (1,)
-    history = moment.history
+    details = moment.details
+    code = details.merchants.code_in_rows(merchant)
     run, higher = 1, moment.amount
+    if code < 0:
+        return (run,)
+    merchants, amounts = details.merchants.rows, details.amounts
     for place in range(end - 1, start - 1, -1):
-        if history.merchants[place] == merchant:
-            if history.amounts[place] >= higher:
+        if merchants[place] == code:
+            if amounts[place] >= higher:
                 break
-            run, higher = run + 1, history.amounts[place]
+            run, higher = run + 1, amounts[place]
     return (run,)
 
 
 def _takeover_stage(moment: Moment) -> int:
-    profile, transaction = moment.profile, moment.transaction
+    profile, details, transaction = moment.profile, moment.details, moment.transaction
     count = profile.transaction_count
     if not count or transaction.device_id is None:
         return 0
     now_ms = moment.timestamp_ms
     since_ms = now_ms - DAY_MS
-    device_is_new = transaction.device_id not in profile.devices
-    device_ms = now_ms if device_is_new else profile.last_new_device_ms
+    device_is_new = transaction.device_id not in details.devices.codes
+    device_ms = now_ms if device_is_new else details.last_new_device_ms
     if device_ms <= since_ms:
         return 0
     merchant = transaction.merchant_id
-    merchant_is_new = merchant is not None and merchant not in profile.merchants
-    merchant_ms = now_ms if merchant_is_new else profile.last_new_merchant_ms
+    merchant_is_new = merchant is not None and merchant not in details.merchants.codes
+    merchant_ms = now_ms if merchant_is_new else details.last_new_merchant_ms
     if merchant_ms < device_ms:
         return 1
     usual = deviation(moment.amount, count, profile.amount_sum, profile.amount_squares, moment.minor_units)
@@ -101,7 +105,7 @@ def _presence_switches(windows: Windows, moment: Moment) -> tuple[int]:
     if start == end:
         return (0,)
     switches, before = 0, UNKNOWN_PRESENCE
-    for presence in (*moment.history.presences[start:end], card_presence(moment.transaction)):
+    for presence in (*moment.details.presences[start:end], card_presence(moment.transaction)):
         if presence != UNKNOWN_PRESENCE:
             switches += before not in (UNKNOWN_PRESENCE, presence)
             before = presence

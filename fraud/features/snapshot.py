@@ -17,10 +17,11 @@ from sys import intern
 import msgspec
 import zstandard
 
-from fraud.features.customer_state import CustomerHistory, CustomerState, RecentIdentities, shared
+from fraud.features.customer_state import CustomerState, RecentIdentities
+from fraud.features.details import LIMB_BITS, LIMB_MASK, CustomerDetails
 from fraud.features.fingerprints import fingerprint
 from fraud.features.plan import StatePlan
-from fraud.features.profile import AmountStatistics, DetailedProfile, KnownThings
+from fraud.features.things import ThingColumn
 
 # Written from now on. When the body changes: add its reader to `_READERS` and keep the one before it, since workers of
 # the version before write until all are upgraded.
@@ -28,9 +29,7 @@ VERSION = 1
 _HEADER = Struct("<Bq")
 # Higher levels gain a hundredth: most of a snapshot is fingerprints and amounts.
 _COMPRESSION_LEVEL = 3
-# MessagePack has no integers above 64 bits, and sums of squares pass that.
-_LIMB_BITS = 62
-_LIMB_MASK = (1 << _LIMB_BITS) - 1
+_BYTE_VALUES = 256
 
 
 class SnapshotRefusedError(ValueError):
@@ -68,7 +67,7 @@ class _Things(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Amounts(msgspec.Struct, array_like=True, frozen=True):
-    """Count, sum, maximum, and sum of squares in two limbs."""
+    """Count, sum, maximum, and sum of squares in two limbs, since MessagePack has no integers above 64 bits."""
 
     count: int
     total: int
@@ -141,7 +140,7 @@ def encode_customer(state: CustomerState, plan: StatePlan) -> bytes:
             (profile.transaction_count, profile.amount_sum, profile.amount_maximum, profile.amount_squares)
         ),
         first_seen_ms=profile.first_seen_ms,
-        details=_details(history, profile) if plan.detailed else None,
+        details=None if state.details is None else _details(state.details),
     )
     # A compressor of its own for each call: one that is shared must not be used by two threads.
     compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
@@ -183,46 +182,54 @@ def _differences(values: list[int], before: int = 0) -> list[int]:
 
 def _amounts(numbers: tuple[int, int, int, int]) -> _Amounts:
     count, total, maximum, squares = numbers
-    return _Amounts(count, total, maximum, squares >> _LIMB_BITS, squares & _LIMB_MASK)
+    return _Amounts(count, total, maximum, squares >> LIMB_BITS, squares & LIMB_MASK)
 
 
 def _squares(amounts: _Amounts) -> int:
-    return (amounts.squares_high << _LIMB_BITS) + amounts.squares_low
+    return (amounts.squares_high << LIMB_BITS) + amounts.squares_low
 
 
-def _things(known: KnownThings, column: list[str | None] | None = None) -> _Things:
-    names: dict[str | None, int] = {None: 0}
-    for name in known:
-        names[name] = len(names)
-    rows = [names.setdefault(name, len(names)) for name in column or ()]
-    del names[None]
+def _things(column: ThingColumn) -> _Things:
+    # Place in `names` plus one, by code; of the former ones only those that rows have.
+    places = {0: 0}
+    for code in column.codes.values():
+        places[code] = len(places)
+    for code in column.rows:
+        places.setdefault(code, len(places))
+    names_by_code = {code: name for name, code in (*column.codes.items(), *(column.former or {}).items())}
+    rows = [places[code] for code in column.rows]
     return _Things(
-        [name for name in names if name is not None],
-        list(known.values()),
-        bytes(rows) if len(names) < 256 else rows,
+        [names_by_code[code] for code in places if code],
+        [column.first_days[code - 1] for code in column.codes.values()],
+        bytes(rows) if len(places) <= _BYTE_VALUES else rows,
     )
 
 
-def _details(history: CustomerHistory, profile: DetailedProfile) -> _Details:
-    statistics = profile.category_amounts
+def _known_things(first_days: dict[str, int]) -> _Things:
+    return _Things(list(first_days), list(first_days.values()), b"")
+
+
+def _details(details: CustomerDetails) -> _Details:
     return _Details(
-        merchants=_things(profile.merchants, history.merchants),
-        devices=_things(profile.devices, history.devices),
-        categories=_things(profile.categories, history.categories),
-        countries=_things(profile.countries, history.countries),
-        ip_prefixes=_things(profile.ip_prefixes),
-        cards=_things(profile.cards),
-        counterparties=_things(profile.counterparties),
-        declined=bytes(history.declined),
-        presences=bytes(history.presences),
-        category_amounts=[_amounts(statistics.read(category) or (0, 0, 0, 0)) for category in profile.categories],
-        country_counts=profile.country_counts,
-        home_country=profile.home_country,
-        hour_counts=profile.hour_counts.tolist(),
-        places=profile.places,
-        last_present=profile.last_present,
-        last_new_device_ms=profile.last_new_device_ms,
-        last_new_merchant_ms=profile.last_new_merchant_ms,
+        merchants=_things(details.merchants),
+        devices=_things(details.devices),
+        categories=_things(details.categories),
+        countries=_things(details.countries),
+        ip_prefixes=_known_things(details.ip_prefixes),
+        cards=_known_things(details.cards),
+        counterparties=_known_things(details.counterparties),
+        declined=bytes(details.declined),
+        presences=bytes(details.presences),
+        category_amounts=[
+            _amounts(details.amounts_in_category(category) or (0, 0, 0, 0)) for category in details.categories.codes
+        ],
+        country_counts=details.country_counts,
+        home_country=details.home_country,
+        hour_counts=details.hour_counts.tolist(),
+        places=details.places,
+        last_present=details.last_present,
+        last_new_device_ms=details.last_new_device_ms,
+        last_new_merchant_ms=details.last_new_merchant_ms,
     )
 
 
@@ -243,40 +250,48 @@ def _restored(body: _Body, plan: StatePlan) -> CustomerState:
     profile.transaction_count, profile.amount_sum = body.profile.count, body.profile.total
     profile.amount_maximum, profile.amount_squares = body.profile.maximum, _squares(body.profile)
     profile.first_seen_ms = body.first_seen_ms
-    if body.details is not None:
-        history.amounts.extend(body.amounts)
-        _restore_details(body.details, history, profile)
+    if body.details is not None and state.details is not None:
+        state.details.amounts.extend(body.amounts)
+        _restore_details(body.details, state.details)
     return state
 
 
-def _restore_things(things: _Things, known: KnownThings) -> list[str | None]:
-    known.update(zip(things.names[: len(things.first_days)], things.first_days, strict=True))
-    names = (None, *things.names)
-    return [names[place] for place in things.rows]
+def _restore_details(stored: _Details, details: CustomerDetails) -> None:
+    details.merchants = _column(stored.merchants, stored.merchants.names)
+    details.devices = _column(stored.devices, stored.devices.names)
+    # Categories and countries are few: one string object stands for each of them everywhere.
+    details.categories = _column(stored.categories, [intern(name) for name in stored.categories.names])
+    details.countries = _column(stored.countries, [intern(name) for name in stored.countries.names])
+    for things, first_days in (
+        (stored.ip_prefixes, details.ip_prefixes),
+        (stored.cards, details.cards),
+        (stored.counterparties, details.counterparties),
+    ):
+        first_days.update(zip(things.names, things.first_days, strict=True))
+    details.declined.extend(stored.declined)
+    details.presences.extend(stored.presences)
+    for amounts in stored.category_amounts:
+        details.category_amounts.extend(msgspec.structs.astuple(amounts))
+    for _ in details.categories.former or ():
+        details.category_amounts.extend((0, 0, 0, 0, 0))
+    details.country_counts.update((intern(country), count) for country, count in stored.country_counts.items())
+    details.home_country = None if stored.home_country is None else intern(stored.home_country)
+    details.hour_counts[:] = array("I", stored.hour_counts)
+    details.places.update(stored.places)
+    details.last_present = stored.last_present
+    details.last_new_device_ms = stored.last_new_device_ms
+    details.last_new_merchant_ms = stored.last_new_merchant_ms
 
 
-def _restore_details(details: _Details, history: CustomerHistory, profile: DetailedProfile) -> None:
-    history.merchants = _restore_things(details.merchants, profile.merchants)
-    history.devices = _restore_things(details.devices, profile.devices)
-    history.categories = _restore_things(_with_shared_names(details.categories), profile.categories)
-    history.countries = _restore_things(_with_shared_names(details.countries), profile.countries)
-    _restore_things(details.ip_prefixes, profile.ip_prefixes)
-    _restore_things(details.cards, profile.cards)
-    _restore_things(details.counterparties, profile.counterparties)
-    history.declined.extend(details.declined)
-    history.presences.extend(details.presences)
-    profile.category_amounts = AmountStatistics.of_rows(
-        (category, (amounts.count, amounts.total, amounts.maximum, _squares(amounts)))
-        for category, amounts in zip(profile.categories, details.category_amounts, strict=True)
-    )
-    profile.country_counts.update((intern(country), count) for country, count in details.country_counts.items())
-    profile.home_country = shared(details.home_country)
-    profile.hour_counts[:] = array("I", details.hour_counts)
-    profile.places.update(details.places)
-    profile.last_present = details.last_present
-    profile.last_new_device_ms = details.last_new_device_ms
-    profile.last_new_merchant_ms = details.last_new_merchant_ms
-
-
-def _with_shared_names(things: _Things) -> _Things:
-    return msgspec.structs.replace(things, names=[intern(name) for name in things.names])
+def _column(things: _Things, names: list[str]) -> ThingColumn:
+    """The places of names, which count from one, are the codes from now on."""
+    column = ThingColumn()
+    known = len(things.first_days)
+    column.codes.update((name, code) for code, name in enumerate(names[:known], start=1))
+    column.first_days.extend(things.first_days)
+    if len(names) > known:
+        # The numbers of former things are not known any more, but their codes are taken.
+        column.first_days.extend([0] * (len(names) - known))
+        column.former = {name: code for code, name in enumerate(names[known:], start=known + 1)}
+    column.rows = bytearray(things.rows) if isinstance(things.rows, bytes) else array("I", things.rows)
+    return column

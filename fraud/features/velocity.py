@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
-from fraud.features.profile import KNOWN_MERCHANTS
 from fraud.features.table import (
     DAY_MS,
     HOUR_MS,
@@ -46,7 +45,7 @@ def _sums(windows: Windows, moment: Moment) -> list[float]:
 def _maxima(windows: Windows, moment: Moment) -> list[float]:
     # From the shortest window to the longest, so that each row is looked at once.
     starts, unit, highest, end = moment.starts, moment.minor_units, moment.amount, moment.end
-    amounts = moment.history.amounts
+    amounts = moment.details.amounts
     values = []
     for window in windows:
         start = starts[window]
@@ -59,7 +58,7 @@ def _maxima(windows: Windows, moment: Moment) -> list[float]:
 
 def _declined(windows: Windows, moment: Moment) -> list[int]:
     now = int(moment.transaction.auth_result == "declined")
-    declined, starts, end = moment.history.declined, moment.starts, moment.end
+    declined, starts, end = moment.details.declined, moment.starts, moment.end
     if declined.find(1) < 0:
         return [now] * len(windows)
     return [now + declined.count(1, starts[window], end) for window in windows]
@@ -67,25 +66,27 @@ def _declined(windows: Windows, moment: Moment) -> list[int]:
 
 def _distinct(windows: Windows, moment: Moment) -> list[int]:
     """Merchants, categories, countries and devices, each in every window; windows come four times, in that order."""
-    history, transaction, profile, end = moment.history, moment.transaction, moment.profile, moment.end
+    details, transaction, end = moment.details, moment.transaction, moment.end
     # From the shortest window to the longest, so that each row is looked at once.
     starts = [moment.starts[window] for window in windows[: len(windows) // 4]]
-    values = []
-    for column, current, known in (
-        (history.merchants, transaction.merchant_id, profile.merchants),
-        (history.categories, transaction.merchant_category, profile.categories),
-        (history.countries, transaction.country, profile.countries),
-        (history.devices, transaction.device_id, profile.devices),
+    values: list[int] = []
+    for column, thing in (
+        (details.merchants, transaction.merchant_id),
+        (details.categories, transaction.merchant_category),
+        (details.countries, transaction.country),
+        (details.devices, transaction.device_id),
     ):
-        if current in known and len(known) == 1:
+        current = column.code_in_rows(thing)
+        if current > 0 and len(column.codes) == 1 and column.former is None:
             # Most customers have one country and one device all their life.
             values += [1] * len(starts)
             continue
-        different: set[str | None] = {None, current}
+        # No thing (0) is none of them; -1 stands for one that is in no row.
+        different = {0, current}
         until = end
         for start in starts:
             if start < until:
-                different.update(column[start:until])
+                different.update(column.rows[start:until])
                 until = start
             values.append(len(different) - 1)
     return values
@@ -106,14 +107,15 @@ def _pace(rows: Sequence[Feature], plan: StatePlan) -> Compute:
             return ratio, MISSING, MISSING
         since_last = (moment.timestamp_ms - timestamps[end - 1]) / 1_000
         merchant = moment.transaction.merchant_id
-        known = moment.profile.merchants
-        if merchant is None or (merchant not in known and len(known) < KNOWN_MERCHANTS):
+        merchants = moment.details.merchants
+        code = merchants.code_in_rows(merchant)
+        if code <= 0:
             return ratio, since_last, MISSING
-        latest_first = moment.history.merchants[start:end]
-        if merchant not in latest_first:
+        latest_first = merchants.rows[start:end]
+        if code not in latest_first:
             return ratio, since_last, MISSING
         latest_first.reverse()
-        last = end - 1 - latest_first.index(merchant)
+        last = end - 1 - latest_first.index(code)
         return ratio, since_last, (moment.timestamp_ms - timestamps[last]) / 1_000
 
     return compute

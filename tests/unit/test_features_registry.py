@@ -112,7 +112,8 @@ def test_reading_values_changes_nothing(name: str) -> None:
         second = extraction.values(extraction.moment(transaction, customer, entities))
         assert repr(first) == repr(second)
         assert snapshot([customer, *entities]) == before
-        extraction.absorb(transaction, customer, entities)
+        first_time = extraction.is_first_time(transaction, customer)
+        extraction.absorb(transaction, customer, entities, first_time)
 
 
 def snapshot(thing: object) -> object:
