@@ -307,7 +307,7 @@ class Pipeline:
                 progress.live.new_events.append(event)
             return
         late = customer.is_late(timestamp_ms, plan)
-        states = extraction.entities(transaction, entities)
+        states = extraction.entities(transaction, entities, late)
         row = None
         if timestamp_ms >= self._period.from_ms:
             row = len(progress.rows)

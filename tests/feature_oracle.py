@@ -123,7 +123,6 @@ class Oracle:
                 if entity is None or self._is_forgotten(entity.newest_ms, transaction.timestamp_ms):
                     # Remembered from its first absorbed transaction on.
                     entity = Entity()
-                    self.entities.pop((kind, key), None)
                 found[kind] = entity
         return found
 

@@ -44,7 +44,7 @@ class EntityBacklog:
 
     async def load(self, keys: Iterable[tuple[str, str]]) -> EntityStates:
         """The states behind it, once nothing is waiting. Raises `EntityStoreUnavailableError`."""
-        await self._catch_up()
+        await self.catch_up()
         return await self._windows.load(keys)
 
     async def commit(self, source: str, events: Sequence[EntityEvent]) -> None:
@@ -54,7 +54,7 @@ class EntityBacklog:
             self._waiting_events += len(events)
         while True:
             try:
-                await self._catch_up()
+                await self.catch_up()
             except EntityStoreUnavailableError:
                 if self._waiting_events <= BACKLOG_MAX_EVENTS:
                     return
@@ -66,10 +66,13 @@ class EntityBacklog:
         self, keys: Iterable[tuple[str, str]], transaction_id: str, timestamp_ms: int, is_fraud: bool
     ) -> None:
         """As in the store behind it, after what is waiting. Raises `EntityStoreUnavailableError`."""
-        await self._catch_up()
+        await self.catch_up()
         await self._windows.mark(keys, transaction_id, timestamp_ms, is_fraud)
 
-    async def _catch_up(self) -> None:
+    async def catch_up(self) -> None:
+        """Count what is waiting; without it a worker that gets no more events would never. Raises
+        `EntityStoreUnavailableError`.
+        """
         while self._waiting:
             source, events = self._waiting[0]
             await self._windows.commit(source, events)
