@@ -28,61 +28,76 @@ BASE_FRAUD_RATE = 0.005
 _SMOOTHING_FRAUDS = SMOOTHING_TRANSACTIONS * BASE_FRAUD_RATE
 
 
-def _risk(state: EntityState, moment: Moment) -> list[Value]:
-    """Of any entity: smoothed fraud rate, hours since known fraud, age, count of the hour, burst against the month."""
-    timestamp_ms, buckets, counts = moment.timestamp_ms, state.buckets, state.counts
-    if len(buckets) == 1:
-        return [BASE_FRAUD_RATE, MISSING, 0.0, 0, 0.0]
+def _values(
+    state: EntityState, moment: Moment, distinct_window_ms: int, first_times: bool, amounts: bool
+) -> list[Value]:
+    """Of any entity: smoothed fraud rate, hours since known fraud, age, count of the hour, burst against the month.
+
+    Then what the kind asks for: customers and cards, the share of first times in 7 days, the amount against the mean of
+    30 days. Windows are bounded by rows of the state: cumulative counters there cover everything up to the bound.
+    """
+    timestamp_ms = moment.timestamp_ms
+    customers = cards = 0
+    if distinct_window_ms:
+        customers = _recent(state.customers, moment.transaction.user_id, timestamp_ms - distinct_window_ms)
+        cards = _recent(state.cards, moment.transaction.card_id, timestamp_ms - distinct_window_ms)
+    buckets, counts = state.buckets, state.counts
+    length = len(buckets)
+    if length == 1:
+        unused: list[Value] = [BASE_FRAUD_RATE, MISSING, 0.0, 0, 0.0]
+        if distinct_window_ms:
+            unused += (customers, cards)
+        return unused + [MISSING] * (first_times + amounts)
     bucket = timestamp_ms // HOP_MS
-    now = bisect_right(buckets, -(-timestamp_ms // HOP_MS))
-    matured_until = bisect_right(buckets, bucket - _DELAY_BUCKETS, 0, now)
-    matured_from = bisect_right(buckets, bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, 0, matured_until)
-    matured = counts[matured_until - 1] - counts[matured_from - 1]
-    frauds, since_fraud = 0, MISSING
+    current = -(-timestamp_ms // HOP_MS)
+    now = length if buckets[length - 1] <= current else bisect_right(buckets, current)
+    # A row for each bucket at most, so an hour starts within this many of its end.
+    hour = bisect_right(buckets, bucket - _HOUR_BUCKETS, max(0, now - _HOUR_BUCKETS - 2), now) - 1
+    month = bisect_right(buckets, bucket - _MONTH_BUCKETS, 0, hour + 1) - 1
+    matured_until = bisect_right(buckets, bucket - _DELAY_BUCKETS, month, hour + 1) - 1
+    matured_from = bisect_right(buckets, bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, 0, month + 1) - 1
+    now -= 1
+    frauds = 0
+    since_fraud: Value = MISSING
     if state.fraud_timestamps_ms:
         frauds = state.known_frauds(bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, bucket - _DELAY_BUCKETS, HOP_MS)
         since_fraud_ms = max(0, timestamp_ms - state.fraud_timestamps_ms[-1])
         if since_fraud_ms < LABEL_DELAY_MS + _MONTH_MS:
             since_fraud = since_fraud_ms // HOUR_MS
-    rate = (frauds + _SMOOTHING_FRAUDS) / (matured + SMOOTHING_TRANSACTIONS)
+    matured = counts[matured_until] - counts[matured_from]
     age_ms = max(0, timestamp_ms - state.first_seen_ms)
-    until = counts[now - 1]
-    recent = until - counts[bisect_right(buckets, bucket - _HOUR_BUCKETS, 0, now) - 1]
-    if not recent:
-        return [rate, since_fraud, age_ms / DAY_MS, 0, 0.0]
-    monthly = until - counts[bisect_right(buckets, bucket - _MONTH_BUCKETS, 0, now) - 1]
-    observed_ms = min(max(age_ms, HOUR_MS), _MONTH_MS)
-    return [rate, since_fraud, age_ms / DAY_MS, recent, recent * observed_ms / (monthly * HOUR_MS)]
+    until, before = counts[now], counts[month]
+    recent = until - counts[hour]
+    burst = 0.0
+    if recent:
+        burst = recent * min(max(age_ms, HOUR_MS), _MONTH_MS) / ((until - before) * HOUR_MS)
+    rate = (frauds + _SMOOTHING_FRAUDS) / (matured + SMOOTHING_TRANSACTIONS)
+    values: list[Value] = [rate, since_fraud, age_ms / DAY_MS, recent, burst]
+    if distinct_window_ms:
+        values += (customers, cards)
+    if first_times:
+        values.append(_first_time_share(state, now, matured_until))
+    if amounts:
+        values.append(_amount_to_mean(state, moment.amount, now, month))
+    return values
 
 
-def _first_times(state: EntityState, moment: Moment) -> list[Value]:
-    """Share of the transactions of 7 days whose customer was new to the merchant."""
-    if state.first_times is None:
-        return [MISSING]
-    head = state.row_at(-(-moment.timestamp_ms // HOP_MS))
-    tail = state.row_at((moment.timestamp_ms - 7 * DAY_MS) // HOP_MS)
-    count = state.counts[head] - state.counts[tail]
-    return [(state.first_times[head] - state.first_times[tail]) / count if count else MISSING]
+def _first_time_share(state: EntityState, now: int, week: int) -> Value:
+    """Share of the transactions of 7 days, the label delay, whose customer was new to the merchant."""
+    first_times, counts = state.first_times, state.counts
+    if first_times is None:
+        return MISSING
+    count = counts[now] - counts[week]
+    return (first_times[now] - first_times[week]) / count if count else MISSING
 
 
-def _amount_to_mean(state: EntityState, moment: Moment) -> list[Value]:
+def _amount_to_mean(state: EntityState, amount: int, now: int, month: int) -> Value:
     """The amount against the mean of 30 days."""
-    if state.amounts is None:
-        return [MISSING]
-    head = state.row_at(-(-moment.timestamp_ms // HOP_MS))
-    tail = state.row_at((moment.timestamp_ms - _MONTH_MS) // HOP_MS)
-    total = state.amounts[head] - state.amounts[tail]
-    return [moment.amount * (state.counts[head] - state.counts[tail]) / total if total else MISSING]
-
-
-def _distinct(state: EntityState, moment: Moment, window_ms: int) -> list[Value]:
-    """Customers, and cards, of the window, this transaction's included."""
-    since_ms = moment.timestamp_ms - window_ms
-    transaction = moment.transaction
-    return [
-        _recent(state.customers, transaction.user_id, since_ms),
-        _recent(state.cards, transaction.card_id, since_ms),
-    ]
+    amounts, counts = state.amounts, state.counts
+    if amounts is None:
+        return MISSING
+    total = amounts[now] - amounts[month]
+    return amount * (counts[now] - counts[month]) / total if total else MISSING
 
 
 def _recent(last_seen_ms: dict[str, int] | None, current: str | None, since_ms: int) -> int:
@@ -107,14 +122,7 @@ def _family(kind: str, count: int, distinct_window_ms: int, *, first_times: bool
             state = moment.entities[number]
             if state is None:
                 return missing
-            values = _risk(state, moment)
-            if distinct_window_ms:
-                values += _distinct(state, moment, distinct_window_ms)
-            if first_times:
-                values += _first_times(state, moment)
-            if amounts:
-                values += _amount_to_mean(state, moment)
-            return values
+            return _values(state, moment, distinct_window_ms, first_times, amounts)
 
         return compute
 
