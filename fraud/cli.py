@@ -266,10 +266,12 @@ def _records(number: int) -> str:
 
 
 def _add_commands() -> None:
+    from fraud.live.setup_command import init_command
     from fraud.settings_command import settings_command
     from fraud.simulator.command import simulate_command
     from fraud.stack.command import stack_command
 
+    cli.add_command(init_command)
     cli.add_command(settings_command)
     cli.add_command(simulate_command)
     cli.add_command(stack_command)
