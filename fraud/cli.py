@@ -142,7 +142,7 @@ def replay(
     from fraud.progress import progress_bar
     from fraud.replay.run import ReplayOptions, relaxed_collection
     from fraud.replay.session import ReplayRequest, ReplaySession
-    from fraud.report.console import summary_text
+    from fraud.report.console import rejections_text, summary_text
     from fraud.sources.mapping import load_mapping
 
     settings = _settings()
@@ -165,9 +165,8 @@ def replay(
     if settings.uses_development_key:
         click.echo("\ntokens         made with the development key; set FRAUD_TOKEN_KEY for real data")
     click.echo(f"\nreport         {out / 'report.html'}")
-    rejected = outcome.summary["rejected"]
-    if rejected:
-        click.echo(f"rejected       {_records(rejected)}, each with its reason in {out / 'rejected.jsonl'}")
+    if outcome.refusals:
+        click.echo(rejections_text(outcome.refusals, str(out / "rejected.jsonl")), nl=False)
         if fail_on_rejects:
             sys.exit(EXIT_REJECTS)
 
@@ -266,12 +265,14 @@ def _records(number: int) -> str:
 
 
 def _add_commands() -> None:
+    from fraud.live.command import produce_command, tail_command, worker_command
     from fraud.live.setup_command import init_command
     from fraud.settings_command import settings_command
     from fraud.simulator.command import simulate_command
     from fraud.stack.command import stack_command
 
-    cli.add_command(init_command)
+    for command in (init_command, worker_command, produce_command, tail_command):
+        cli.add_command(command)
     cli.add_command(settings_command)
     cli.add_command(simulate_command)
     cli.add_command(stack_command)

@@ -90,7 +90,8 @@ def _text(path: Any) -> str | None:
 class Publisher:
     """Publishes what a batch decided: returns when every broker that must have it has it.
 
-    `topics` are the names on the cluster of the three topics of `outgoing`.
+    `topics` are the names on the cluster of the three topics of `outgoing`, `now_ms` the time since 1970: a message
+    without a time would be older than any retention, and be deleted by the broker's next sweep.
     """
 
     def __init__(
@@ -98,9 +99,11 @@ class Publisher:
         producer: AIOKafkaProducer,
         topics: Mapping[str, str],
         *,
+        now_ms: Callable[[], int],
         random: Callable[[], float],
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
+        self._now_ms = now_ms
         self._producer = producer
         self._topics = topics
         self._random = random
@@ -128,11 +131,12 @@ class Publisher:
     async def _send(self, topic: str, partition: int, group: Sequence[Outgoing]) -> None:
         count = len(await self._producer.partitions_for(topic))
         deliveries = []
+        now_ms = self._now_ms()
         batch = self._producer.create_batch()
         for message in group:
-            if batch.append(key=message.key, value=message.value, timestamp=None) is None:
+            if batch.append(key=message.key, value=message.value, timestamp=now_ms) is None:
                 deliveries.append(await self._producer.send_batch(batch, topic, partition=partition % count))
                 batch = self._producer.create_batch()
-                batch.append(key=message.key, value=message.value, timestamp=None)
+                batch.append(key=message.key, value=message.value, timestamp=now_ms)
         deliveries.append(await self._producer.send_batch(batch, topic, partition=partition % count))
         await asyncio.gather(*deliveries)

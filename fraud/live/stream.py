@@ -18,9 +18,8 @@ from fraud.live.kafka import Connection
 
 # Faust's own acknowledgement cycle; what was published after the last one is delivered again after a crash.
 _COMMIT_INTERVAL_S = 1.0
-# A worker silent for so long has lost its partitions; three heartbeats fit.
-_SESSION_TIMEOUT_S = 30.0
-_HEARTBEAT_S = 3.0
+# What Kafka recommends: two may be lost before the third keeps the partitions.
+_HEARTBEATS_A_SESSION = 3
 # Events waiting in this process, beyond which fetching pauses.
 _BUFFER_EVENTS = 16_384
 
@@ -43,7 +42,11 @@ class Inbox:
         """Wait for an event, then yield it with all others that have arrived, up to the batch size."""
         queue = self._queue
         while True:
-            events = [await queue.get()]
+            try:
+                events = [await queue.get()]
+            except StopAsyncIteration:
+                # How Faust tells an agent that it stops.
+                return
             while len(events) < self._batch_size and not queue.empty():
                 events.append(queue.get_nowait())
             yield events
@@ -188,6 +191,7 @@ def create_app(
     *,
     prepare: Callable[[], Awaitable[None]],
     finish: Callable[[], Awaitable[None]],
+    session_timeout_s: float,
     data_folder: str,
 ) -> WorkerApp:
     """The app with an agent for each handler. `topic_ids` is read anew for every batch: its owner keeps it current."""
@@ -196,8 +200,8 @@ def create_app(
         broker=[f"kafka://{server}" for server in connection.bootstrap_servers.split(",")],
         broker_credentials=_credentials(connection),
         broker_commit_interval=_COMMIT_INTERVAL_S,
-        broker_session_timeout=_SESSION_TIMEOUT_S,
-        broker_heartbeat_interval=_HEARTBEAT_S,
+        broker_session_timeout=session_timeout_s,
+        broker_heartbeat_interval=session_timeout_s / _HEARTBEATS_A_SESSION,
         stream_buffer_maxsize=_BUFFER_EVENTS,
         topic_allow_declare=False,
         topic_disable_leader=True,

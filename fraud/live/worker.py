@@ -107,7 +107,7 @@ class Worker:
             ALERTS: settings.alerts_topic,
             DEAD_LETTERS: settings.dead_letter_topic,
         }
-        self._publisher = Publisher(producer, topics, random=spread)
+        self._publisher = Publisher(producer, topics, now_ms=lambda: time.time_ns() // 1_000_000, random=spread)
         self.topic_ids.update(await topic_ids(producer.client, [settings.transactions_topic, settings.labels_topic]))
         health = HealthServer(
             self.measures.registry, unready=self._unready, unhealthy=lambda: "", refresh=self._refresh
@@ -168,6 +168,7 @@ def run_worker(settings: Settings, artefacts: Artefacts) -> None:
             worker.topic_ids,
             prepare=worker.start,
             finish=worker.stop,
+            session_timeout_s=settings.session_timeout_seconds,
             data_folder=folder,
         )
         loop = uvloop.new_event_loop()
