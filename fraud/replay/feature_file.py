@@ -43,7 +43,7 @@ def write_features(
     schema = pa.schema([pa.field("transaction_id", pa.string()), *feature_fields(feature_set)])
     rows = rejected = records = 0
     first_rejected = ""
-    with OutputFolder(out.parent) as folder:
+    with OutputFolder(out.parent, files.paths) as folder:
         with closing(ParquetOutput(folder.path(out.name), schema)) as table:
             for block in iterate_features(settings, files, mapping, feature_set, options, timings):
                 if block.transaction_ids:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,11 +25,12 @@ class OutputError(Exception):
 
 class OutputFolder:
     """Collects files as `NAME.partial`; `publish` gives all of them their names, leaving the context without it
-    removes them.
+    removes them. `OutputError` for a folder that cannot be written and for a file that is one of the `inputs`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, inputs: Sequence[Path] = ()) -> None:
         self._folder = folder
+        self._inputs = inputs
         self._names: list[str] = []
 
     def __enter__(self) -> OutputFolder:
@@ -44,11 +45,21 @@ class OutputFolder:
 
     def path(self, name: str) -> Path:
         """Where to write the file that will be called `name`."""
+        final = self._folder / name
+        if final.exists() and any(final.samefile(path) for path in self._inputs):
+            raise OutputError(f"{final}: is an input and would be overwritten; choose another --out")
         self._names.append(name)
         return self._folder / f"{name}{_PARTIAL}"
 
-    def publish(self) -> list[Path]:
-        """Give every file its name, replacing those of an earlier run; returns their paths."""
+    def publish(self, removed: Collection[str] = ()) -> list[Path]:
+        """Give every file its name, replacing those of an earlier run; returns their paths.
+
+        Of `removed`, what this run has not written is deleted: it is from another run, and would seem to be from this.
+        """
+        for name in set(removed) - set(self._names):
+            stale = self._folder / name
+            if stale.exists() and not any(stale.samefile(path) for path in self._inputs):
+                stale.unlink()
         final = []
         for name in self._names:
             (self._folder / f"{name}{_PARTIAL}").replace(self._folder / name)
@@ -148,8 +159,8 @@ class RejectedOutput:
         count, example = self.reasons.get(record.code, (0, ""))
         if not count:
             place = f"{record.file}:{record.line}: " if record.line else f"{record.file}: "
-            subject = f"{record.field} {value!r} " if record.field else ""
-            example = f"{place}{subject}{record.reason}"
+            subject = [record.field, repr(value) if value else ""] if record.field else []
+            example = place + " ".join(filter(None, [*subject, record.reason]))
         self.reasons[record.code] = (count + 1, example)
 
     def close(self) -> None:

@@ -33,6 +33,9 @@ from fraud.transaction import Transaction
 _LABEL_CODES = {"fraud": FRAUD, "legitimate": LEGITIMATE, None: UNKNOWN}
 
 
+_OPTIONAL_OUTPUTS = ("decisions.jsonl",)
+
+
 @dataclass(frozen=True)
 class ReplayRequest:
     """What to replay and where to write it."""
@@ -46,11 +49,15 @@ class ReplayRequest:
 
 @dataclass(frozen=True)
 class ReplayOutcome:
-    """What a replay says at its end: the content of `summary.json`, seconds by stage, and the files written."""
+    """What a replay says at its end: the content of `summary.json`, seconds by stage, and the files written.
+
+    `refusals` has for each reason but repetition how often it came, and its first record in words.
+    """
 
     summary: dict[str, Any]
     timings: dict[str, float]
     files: list[Path]
+    refusals: dict[str, tuple[int, str]]
 
 
 class ReplaySession:
@@ -89,7 +96,7 @@ class ReplaySession:
         started = self._clock()
         request = self._request
         records_seen = 0
-        with OutputFolder(request.out) as folder, ExitStack() as stack:
+        with OutputFolder(request.out, request.paths) as folder, ExitStack() as stack:
             table = stack.enter_context(closing(self._decision_table(folder.path("decisions.parquet"))))
             alerts = stack.enter_context(closing(LinesOutput(folder.path("alerts.jsonl"))))
             rejected_output = RejectedOutput(folder.path("rejected.jsonl"), self._secret_fields)
@@ -112,7 +119,7 @@ class ReplaySession:
             folder.path("timings.json").write_bytes(_readable_json(timings, sort=False))
             # The last moment at which Ctrl-C still leaves everything as it was.
             await asyncio.sleep(0)
-            return ReplayOutcome(summary, timings, folder.publish())
+            return ReplayOutcome(summary, timings, folder.publish(_OPTIONAL_OUTPUTS), _refusals(rejected))
 
     def _write(
         self,
@@ -191,6 +198,10 @@ def _decided_batch(batch: ReplayedBatch, truths: Sequence[GroundTruth | None]) -
         late=gathered.late,
         scenarios=[None if truth is None else truth.scenario for truth in truths],
     )
+
+
+def _refusals(rejected: RejectedOutput) -> dict[str, tuple[int, str]]:
+    return {code: reason for code, reason in rejected.reasons.items() if code != DUPLICATE_CODE}
 
 
 def _readable_json(content: dict[str, Any], *, sort: bool = True) -> bytes:

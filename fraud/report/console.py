@@ -9,6 +9,11 @@ from fraud.report import formats
 
 _NAME_WIDTH = 18
 _VALUE_WIDTH = 16
+# Where the text of the lines under the summary starts.
+_TITLE_WIDTH = 15
+# The first ones say what is wrong with the file; a page of them would hide the summary.
+_SHOWN_REASONS = 3
+_EXAMPLE_LENGTH = 160
 
 
 def summary_text(summary: dict[str, Any], timings: Mapping[str, float]) -> str:
@@ -26,6 +31,22 @@ def summary_text(summary: dict[str, Any], timings: Mapping[str, float]) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
+def rejections_text(reasons: Mapping[str, tuple[int, str]], file: str) -> str:
+    """Return how many records were refused, where all of them stand, and the most frequent of the reasons.
+
+    `reasons` has for each code how often it came, and its first record in words.
+    """
+    total = sum(count for count, _ in reasons.values())
+    lines = [f"{'rejected':<{_TITLE_WIDTH}}{_counted(total, 'record')}, each with its reason in {file}"]
+    ranked = sorted(reasons.items(), key=lambda item: (-item[1][0], item[0]))
+    for code, (count, example) in ranked[:_SHOWN_REASONS]:
+        first = formats.shortened(example, _EXAMPLE_LENGTH)
+        lines.append(f"{'':<{_TITLE_WIDTH}}{formats.count(count)} {code}: {first}")
+    if len(ranked) > _SHOWN_REASONS:
+        lines.append(f"{'':<{_TITLE_WIDTH}}and {_counted(len(ranked) - _SHOWN_REASONS, 'other reason')}")
+    return "\n".join(lines) + "\n"
+
+
 def _line(name: str, value: str, note: str = "") -> str:
     return f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}  {note}"
 
@@ -33,12 +54,27 @@ def _line(name: str, value: str, note: str = "") -> str:
 def _volume(summary: dict[str, Any], seconds: float) -> list[str]:
     rate = f"{formats.count(summary['transactions'] / seconds)} a second" if seconds > 0 else ""
     period = summary["period"]
-    refused = f"{formats.count(summary['rejected'])} rejected, {formats.count(summary['duplicates'])} duplicates"
-    when = f"{period['first'][:10]} to {period['last'][:10]}" if period else ""
+    duplicates = summary["duplicates"]
+    refused = f"{formats.count(summary['rejected'])} rejected, {_counted(duplicates, 'duplicate')}"
+    when = f"{period['first'][:10]} to {period['last'][:10]}" if period else _why_nothing(summary)
     return [
         _line("transactions", formats.count(summary["transactions"]), ", ".join(filter(None, (rate, refused)))),
         _line("decided", formats.count(summary["decided"]), when),
     ]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{formats.count(number)} {what}{'' if number == 1 else 's'}"
+
+
+def _why_nothing(summary: dict[str, Any]) -> str:
+    if summary["transactions"]:
+        return "no payment lies in the period"
+    return "every record was refused" if summary["rejected"] else ""
+
+
+def _no_labels(summary: dict[str, Any]) -> str:
+    return "the file has no labels" if summary["decided"] else "nothing was decided"
 
 
 def _actions(summary: dict[str, Any]) -> list[str]:
@@ -55,7 +91,7 @@ def _quality(summary: dict[str, Any]) -> list[str]:
     precision_note = "of labelled alerts are fraud"
     recall_note = f"{formats.count(detection['frauds_caught'])} of {formats.count(labels['frauds'])} frauds alerted on"
     if not labels["labelled"]:
-        precision_note = recall_note = "the file has no labels"
+        precision_note = recall_note = _no_labels(summary)
     lines = [
         _line("precision", formats.percent(detection["alert_precision"]), precision_note),
         _line("recall", formats.percent(detection["alert_recall"]), recall_note),
@@ -74,7 +110,7 @@ def _quality(summary: dict[str, Any]) -> list[str]:
 def _money(summary: dict[str, Any]) -> list[str]:
     money, currency, exponent = summary["money"], summary["base_currency"], summary["base_currency_exponent"]
     if money["stopped"] is None:
-        absent = "the file has no labels"
+        absent = _no_labels(summary)
         return [_line("money stopped", formats.NOTHING, absent), _line("money lost", formats.NOTHING, absent)]
     notes = {
         "stopped": f"{formats.percent(money['value_recall'])} of fraud money",

@@ -18,7 +18,6 @@ from fraud.report.tables import IDENTIFIER_LENGTH, report_tables
 Summary = dict[str, Any]
 
 _TEMPLATE = "report.html.j2"
-_NO_LABELS = "the file has no labels"
 # The first characters of a hash tell versions apart; the whole one is in the decisions and in the tooltip.
 _HASH_LENGTH = 12
 
@@ -67,12 +66,12 @@ def key_numbers(summary: Summary) -> list[Tile]:
         Tile(
             "Recall",
             formats.percent(detection["alert_recall"]),
-            _NO_LABELS if frauds is None else f"of {formats.count(frauds)} known frauds",
+            _no_labels(summary) if frauds is None else f"of {formats.count(frauds)} known frauds",
         ),
         Tile(
             "Precision",
             formats.percent(detection["alert_precision"]),
-            _NO_LABELS if frauds is None else "of labelled alerts are fraud",
+            _no_labels(summary) if frauds is None else "of labelled alerts are fraud",
         ),
         Tile(
             "Alerts",
@@ -90,9 +89,13 @@ def key_numbers(summary: Summary) -> list[Tile]:
         Tile(
             "False alarms",
             formats.percent(detection["false_positive_rate"]),
-            _NO_LABELS if alarms is None else f"{formats.count(alarms)} legitimate transactions",
+            _no_labels(summary) if alarms is None else f"{formats.count(alarms)} legitimate transactions",
         ),
     ]
+
+
+def _no_labels(summary: Summary) -> str:
+    return "the file has no labels" if summary["decided"] else "nothing was decided"
 
 
 def _value_tile(summary: Summary) -> Tile:
@@ -102,7 +105,7 @@ def _value_tile(summary: Summary) -> Tile:
     return Tile(
         f"Fraud value in {formats.percent(ranking['alert_budget_share'])} of payments",
         formats.percent(by_policy),
-        _NO_LABELS if summary["labels"]["frauds"] is None else note,
+        _no_labels(summary) if summary["labels"]["frauds"] is None else note,
     )
 
 
@@ -110,8 +113,8 @@ def _money_tiles(summary: Summary) -> list[Tile]:
     money, currency, exponent = summary["money"], summary["base_currency"], summary["base_currency_exponent"]
     if money["stopped"] is None:
         return [
-            Tile("Money stopped", formats.NOTHING, _NO_LABELS),
-            Tile("Money lost", formats.NOTHING, _NO_LABELS),
+            Tile("Money stopped", formats.NOTHING, _no_labels(summary)),
+            Tile("Money lost", formats.NOTHING, _no_labels(summary)),
         ]
     stopped, lost, later = money["stopped"], money["lost"], money["after_block"]
     after = (

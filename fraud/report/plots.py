@@ -450,7 +450,7 @@ def draw_plots(summary: Summary) -> list[Plot]:
 
 
 def _draw(kind: _Kind, summary: Summary) -> Plot:
-    absence = kind.absence(summary)
+    absence = _without_decisions(summary) or kind.absence(summary)
     reading = kind.reading if summary["labels"]["labelled"] else kind.unlabelled_reading
     if absence:
         return Plot(kind.name, kind.title, reading, None, absence)

@@ -55,6 +55,10 @@ class _Refused(NamedTuple):
 
 
 Refusals = dict[int, _Refused]
+# More names than this are not read by anybody; a file of features has over a hundred.
+_SHOWN_COLUMNS = 30
+# What separates columns in files that are called CSV and have no commas.
+_DELIMITERS = (";", "\t", "|")
 
 
 class _Column(NamedTuple):
@@ -170,8 +174,10 @@ class Assembly:
                 column.node.fail(f"column {column.name!r} is there more than once in {self._file}")
             return True
         if not optional:
-            hint = suggestion(column.name, self._present)
-            columns = ", ".join(map(repr, self._present))
+            hint = suggestion(column.name, self._present) or _delimiter_hint(self._present) or "."
+            columns = ", ".join(map(repr, self._present[:_SHOWN_COLUMNS]))
+            if len(self._present) > _SHOWN_COLUMNS:
+                columns += f" and {len(self._present) - _SHOWN_COLUMNS} more"
             column.node.fail(f"column {column.name!r} is not in {self._file}{hint} It has: {columns}")
         return False
 
@@ -305,3 +311,12 @@ def _major_amount(minor: Any, currency: Any) -> Any:
         return format(Decimal(text).scaleb(-exponent), "f")
     except (InvalidOperation, ValueError):
         return minor
+
+
+def _delimiter_hint(columns: Sequence[str]) -> str:
+    """What to do if the header looks like many columns that were taken for one."""
+    found = [delimiter for delimiter in _DELIMITERS if len(columns) == 1 and delimiter in columns[0]]
+    if not found:
+        return ""
+    written = '"\\t"' if found[0] == "\t" else f'"{found[0]}"'
+    return f"; if its columns are separated otherwise, write into a mapping of your own: delimiter: {written}."

@@ -38,6 +38,7 @@ class TransactionFiles:
         sizes = [_checked_size(path) for path in paths]
         self._readers = [self._prepare(path) for path in paths]
         self._files = list(zip(paths, sizes, strict=True))
+        self.paths = list(paths)
         self.total_bytes = sum(sizes)
 
     @property
@@ -138,6 +139,8 @@ def _format(path: Path) -> str | None:
 
 def _checked_size(path: Path) -> int:
     try:
+        if str(path) == "-":
+            raise SourceError("standard input cannot be read: write the data to a file, whose ending says what it is")
         if path.is_dir():
             raise SourceError(f"{path}: is a folder; name the files in it")
         if not path.exists():

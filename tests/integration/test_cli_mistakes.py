@@ -183,3 +183,43 @@ def test_features_fail_on_rejects_where_asked_to(tmp_path: Path, file: Path, fra
     assert finished.exit_code == 1
     assert f"1 record refused, the first: {file}:3: timestamp" in finished.stderr
     assert out.exists()
+
+
+def test_an_output_never_replaces_an_input(tmp_path: Path, file: Path, fraud: Callable[..., Any]) -> None:
+    values = tmp_path / "values.csv"
+    values.write_bytes(file.read_bytes())
+    finished = fraud("features", values, "--out", values)
+    assert finished.exit_code == 2
+    assert finished.stderr == f"{values}: is an input and would be overwritten; choose another --out\n"
+    alerts = tmp_path / "alerts.jsonl"
+    alerts.write_text("{}\n")
+    finished = fraud("replay", alerts, "--model", "none", "--out", tmp_path)
+    assert finished.exit_code == 2
+    assert "would be overwritten" in finished.stderr
+    assert alerts.read_text() == "{}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alerts.jsonl", "in.csv", "values.csv"]
+
+
+def test_what_another_run_left_does_not_look_like_this_one(
+    tmp_path: Path, file: Path, fraud: Callable[..., Any]
+) -> None:
+    command = ("replay", file, "--model", "none", "--out", tmp_path / "out")
+    for options, is_there in ((("--decisions-jsonl",), True), ((), False)):
+        assert fraud(*command, *options).exit_code == 0
+        assert (tmp_path / "out" / "decisions.jsonl").exists() == is_there
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_file_with_other_delimiters_is_told_how_to_be_read(
+    tmp_path: Path, file: Path, fraud: Callable[..., Any], delimiter: str
+) -> None:
+    file.write_text(file.read_text().replace(",", delimiter))
+    finished = fraud("replay", file, "--model", "none", "--out", tmp_path / "out")
+    assert finished.exit_code == 2
+    shown = delimiter.replace("\t", r"\t")
+    assert f'write into a mapping of your own: delimiter: "{shown}". It has:' in finished.stderr
+
+
+def test_standard_input_is_refused_with_what_to_do(tmp_path: Path, fraud: Callable[..., Any]) -> None:
+    finished = fraud("replay", "-", "--model", "none", "--out", tmp_path / "out")
+    assert (finished.exit_code, finished.stderr[:29]) == (2, "standard input cannot be read")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fraud.report.batch import DecidedBatch
-from fraud.report.console import summary_text
+from fraud.report.console import rejections_text, summary_text
 from fraud.report.context import Component, RejectedReason, ReportContext
 from fraud.report.page import render_report
 from fraud.report.plots import draw_plots
@@ -176,3 +176,23 @@ def test_every_row_of_a_table_has_a_cell_for_each_column(variant):
 def test_the_rate_leaves_out_drawing_the_report():
     text = summary_text(summary_of(), {"read": 0.5, "score": 1.5, "report": 8.0, "total": 10.0})
     assert "200 a second" in text
+
+
+def test_a_run_that_decided_nothing_does_not_blame_the_labels():
+    summary = summary_of(decided=0)
+    text = summary_text(summary, {"total": 1.0})
+    assert "every record was refused" in text
+    assert "labels" not in text
+    assert "file has no labels" not in render_report(summary, CONTEXT)
+    assert {plot.absence for plot in draw_plots(summary)} == {"No transaction was decided."}
+
+
+def test_the_terminal_names_the_most_frequent_reasons_with_their_first_record():
+    reasons = {"a": (1, "x:1: first a"), "b": (1_200, "x:2: first b"), "c": (5, "x:3: first c"), "d": (1, "x:4: d")}
+    assert rejections_text(reasons, "out/rejected.jsonl") == (
+        "rejected       1,207 records, each with its reason in out/rejected.jsonl\n"
+        "               1,200 b: x:2: first b\n"
+        "               5 c: x:3: first c\n"
+        "               1 a: x:1: first a\n"
+        "               and 1 other reason\n"
+    )
