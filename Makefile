@@ -1,4 +1,5 @@
-# Every target sets up what it needs: a fresh machine has Python 3.11 or newer and make, nothing else.
+# Every target sets up what it needs: a fresh machine has Python 3.11 or newer and make. The tests install, or name, the
+# real servers and the browser that they run against.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,15 +8,26 @@ DEMO_DAYS ?= 60
 DEMO_CUSTOMERS ?= 2000
 BENCH_ARGS ?=
 
-.PHONY: demo test check setup bench model lock clean
+# Command and Debian package of everything that the tests start.
+PREREQUISITES := java:default-jre-headless mvn:maven redis-server:redis-server chromium:chromium chromedriver:chromium-driver
+
+.PHONY: demo test prerequisites check setup bench model lock clean
 
 demo: setup
 	@$(BIN)/fraud simulate --out demo/transactions.jsonl --days $(DEMO_DAYS) --customers $(DEMO_CUSTOMERS) --merchants 600 --seed 1
 	@echo
 	@$(BIN)/fraud replay demo/transactions.jsonl --from 2026-01-31 --out demo/report
 
-test: setup check
+test: prerequisites setup check
 	$(BIN)/python -m pytest
+
+prerequisites:
+	@missing=""; for entry in $(PREREQUISITES); do \
+	  command -v "$${entry%%:*}" >/dev/null || missing="$$missing $${entry##*:}"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "The tests need:$$missing; install them: apt-get install$$missing" >&2; exit 2; fi
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -217,7 +217,8 @@ def create_app(
         topic = app.topic(handler.topic, key_serializer="raw", value_serializer="raw", allow_empty=True)
         app.agent(topic, name=f"fraud.{handler.topic}")(subscription_agent(subscription))
 
-    async def on_assigned(_sender: Any, assigned: Any, **_: Any) -> None:
+    async def on_assigned(_sender: Any, assigned: Any, *, signal: Any) -> None:
+        del signal
         doubtful = app.interrupted(assigned)
         for subscription in subscriptions:
             subscription.doubt(doubtful)
@@ -227,8 +228,8 @@ def create_app(
             subscription.acknowledge()
 
     # Faust holds signal handlers weakly unless they are connected so.
-    signal: Any = app.on_partitions_assigned
-    signal.connect(on_assigned, weak=False)
+    subscribers: Any = app.on_partitions_assigned
+    subscribers.connect(on_assigned, weak=False)
     app.timer(_COMMIT_INTERVAL_S)(acknowledge_what_waited)
     return app
 
