@@ -170,7 +170,7 @@ class DynamoCustomerTables:
         raise StoreUnavailableError(f"reading {table}: DynamoDB left keys unprocessed {_ATTEMPTS} times")
 
     async def find(self, user_id: str, transaction_id: str, timestamp_ms: int | None) -> StoredDecision | None:
-        """A transaction of a customer by its id. Without its time it is found by an index that lags behind by moments."""
+        """A transaction of a customer by its id; without its time by an index that lags behind by moments."""
         if timestamp_ms is not None:
             return (await self.read_decisions([(user_id, timestamp_ms, transaction_id)]))[0]
         request = {
