@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +19,8 @@ from fraud.sources.records import RejectedRecord, shown_value
 # group in memory; at 120 columns this one takes about 15 MB.
 ROW_GROUP_ROWS = 16_384
 _PARTIAL = ".partial"
+# Only writing fails like this, and the libraries that write do not say where.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 class OutputError(Exception):
@@ -67,10 +71,13 @@ class OutputFolder:
         self._names.clear()
         return final
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         for name in self._names:
             with contextlib.suppress(OSError):
                 (self._folder / f"{name}{_PARTIAL}").unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            reason = os.strerror(error.errno)
+            raise OutputError(f"{self._folder}: cannot write on: {reason}; nothing was kept") from error
 
 
 class ParquetOutput:

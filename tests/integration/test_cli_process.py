@@ -154,3 +154,15 @@ def test_memory_does_not_grow_with_the_file_while_the_customers_are_the_same(tmp
                 file.write(f"t{number},u{number % 150},{moment},10.50,EUR,p{number % 40}\n")
     peaks = {months: peak_kib(file, tmp_path / f"out{months}") for months, file in files.items()}
     assert peaks[12] < 1.5 * peaks[3]
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(
+    tmp_path: Path, simulated: Path, program: tuple[str, ...]
+) -> None:
+    # Files may grow to 16 KiB here: what is larger fails as on a full disk.
+    limited = ("bash", "-c", 'ulimit -f 16; exec "$@"', "limited", *program)
+    arguments = ("replay", str(simulated), "--model", "none", "--out", str(tmp_path / "out"))
+    finished = subprocess.run([*limited, *arguments], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr == f"{tmp_path / 'out'}: cannot write on: File too large; nothing was kept\n"
+    assert list((tmp_path / "out").iterdir()) == []
