@@ -164,11 +164,16 @@ class EntityWindows:
             raise EntityStoreUnavailableError("entity windows in Redis are of another feature set; rebuild them")
         return current.name
 
+    def _must_ask(self, shard: int) -> bool:
+        """Whether nothing to read from is known: a rebuild may have ended since."""
+        view = self._views.get(shard)
+        return view is None or view.control.current is None
+
     async def _heads(
         self, wanted: Mapping[int, Sequence[EntityKey]]
     ) -> tuple[list[tuple[EntityKey, str, Head]], list[EntityKey]]:
         """Heads with the names of their keys, and what has to be asked for again under another generation."""
-        unknown = [shard for shard in wanted if shard not in self._views]
+        unknown = [shard for shard in wanted if self._must_ask(shard)]
         if unknown:
             await self.read_views(unknown, self._deadline_s)
         generations = {shard: self._readable(self._views.get(shard)) for shard in wanted}
