@@ -73,7 +73,7 @@ class TransactionMessage(msgspec.Struct, frozen=True, gc=False):
     attributes: dict[Identifier, Attribute] = {}
 
 
-class Transaction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Transaction(msgspec.Struct, frozen=True, gc=False):
     """A valid transaction inside the core: UTC milliseconds, integer minor units, tokens in place of clear identifiers.
 
     Fields are only ever added, at the end and with a default: then what was stored before has the same fingerprint.
