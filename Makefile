@@ -58,10 +58,12 @@ model: setup
 	$(BIN)/fraud-train fit build/training.parquet --train-from 2026-02-01 --train-to 2026-04-10 --validate-to 2026-05-01 \
 	  --seed 7 --out models/default
 
-# Writes requirements.lock anew from pyproject.toml, for every platform; needs uv.
+# Writes the locks anew from pyproject.toml, for every platform; needs uv. The service's own is for the container image.
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links pyproject.toml
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	  --no-emit-find-links --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --extra dev -o requirements.lock
+	$(LOCK) -c requirements.lock -o requirements-service.lock
 
 clean:
 	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
