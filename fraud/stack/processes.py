@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from fraud.stack.jars import StackError
 # Kafka writes its indexes before it ends; one killed instead takes as long again to check them at the next start.
 STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.05
+# Nothing of the caller's own, which may hold keys of the service.
+_ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
 # Field 22 of /proc/PID/stat, counted after the name in brackets, which may hold blanks itself; see proc(5).
 _STATE_FIELD, _START_FIELD = 0, 19
 
@@ -37,30 +40,36 @@ class ServerProcess:
             return None
         return pid if _start_time(pid) == started else None
 
-    def start(self, command: list[str], log: Path, *, ends_with_caller: bool) -> None:
-        """Start `command` in the folder of the record, with its output at the end of `log`. Raises `StackError`."""
+    def start(self, command: list[str], log: Path, *, dies_with_caller: Path | None) -> None:
+        """Start `command` in the folder of the record, with its output at the end of `log`. Raises `StackError`.
+
+        With `dies_with_caller`, the death of this process is that of the server, and of this folder of its data.
+        """
         self._release()
         with log.open("ab") as output:
             try:
-                # A session of its own, so that Ctrl-C at the terminal does not reach it; and no environment, since that
-                # may hold secrets of the service.
+                # A session of its own, so that Ctrl-C at the terminal does not reach it.
                 self._child = subprocess.Popen(  # noqa: S603 all of it is ours
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     cwd=self.record.parent,
-                    env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+                    env=_ENVIRONMENT,
                     start_new_session=True,
                 )
             except OSError as error:
                 raise StackError(f"{command[0]} cannot be started: {error.strerror}") from None
         pid = self._child.pid
         self.record.write_text(json.dumps({"pid": pid, "started": _start_time(pid)}))
-        if ends_with_caller:
-            # The caller holds the other end of its input: when that closes, however the caller ended, the server ends.
+        if dies_with_caller is not None:
+            # The caller holds the other end of its input, which closes with the caller, however that ends.
             self._lifeline = subprocess.Popen(  # noqa: S603 all of it is ours
-                ["/bin/sh", "-c", 'cat; kill -KILL "$0"', str(pid)], stdin=subprocess.PIPE, start_new_session=True
+                ["/bin/sh", "-c", 'cat; kill -KILL "$0"; rm -rf "$1"', str(pid), str(dies_with_caller)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env=_ENVIRONMENT,
+                start_new_session=True,
             )
 
     def stop(self, ending: signal.Signals = signal.SIGTERM) -> bool:
@@ -69,9 +78,11 @@ class ServerProcess:
         if pid is None:
             self._release()
             return False
-        os.kill(pid, ending)
-        # One that was stopped by a signal takes others only once it goes on.
-        os.kill(pid, signal.SIGCONT)
+        # It may end by itself at this moment.
+        with suppress(ProcessLookupError):
+            os.kill(pid, ending)
+            # One that was stopped by a signal takes others only once it goes on.
+            os.kill(pid, signal.SIGCONT)
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while self.pid == pid:
             if time.monotonic() > deadline:

@@ -158,7 +158,8 @@ class Stack:
         for folder in (self._folder(name), self._data(name)):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         server.prepare()
-        process.start(server.command(), self.log(name), ends_with_caller=self.ends_with_caller)
+        dies_with_caller = server.data if self.ends_with_caller else None
+        process.start(server.command(), self.log(name), dies_with_caller=dies_with_caller)
         return True
 
     def _wait(self, name: str) -> None:

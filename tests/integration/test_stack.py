@@ -185,7 +185,7 @@ def test_a_record_that_cannot_be_read_is_no_process(tmp_path: Path, content: str
     assert ServerProcess(record).pid is None
 
 
-def test_a_server_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
+def test_a_server_and_its_data_end_with_a_caller_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from fraud.stack import Stack, StackPorts;"
         "s = Stack(Path(sys.argv[1]), StackPorts.free(), ends_with_caller=True); s.start('redis');"
@@ -199,10 +199,11 @@ def test_a_server_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
         caller.kill()
         caller.wait()
     for _ in range(600):
-        if process.pid is None:
+        if process.pid is None and not (tmp_path / "redis" / "data").exists():
             break
         time.sleep(0.05)
     assert process.pid is None
+    assert not (tmp_path / "redis" / "data").exists()
 
 
 @pytest.fixture
