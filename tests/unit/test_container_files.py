@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,11 @@ def test_the_image_has_a_pinned_base_and_no_root() -> None:
     users = [entry.text for entry in dockerfile() if entry.name == "USER"]
     assert users
     assert not users[-1].startswith(("0", "root"))
+
+
+def test_the_image_runs_the_command() -> None:
+    assert [entry.text for entry in dockerfile() if entry.name == "ENTRYPOINT"] == ['["python", "-m", "fraud"]']
+    assert find_spec("fraud.__main__") is not None
 
 
 def test_the_image_is_built_from_what_the_ignore_file_lets_through() -> None:
