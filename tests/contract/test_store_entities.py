@@ -182,6 +182,13 @@ def test_amounts_beyond_what_a_float_holds_are_exact(with_store: WithStore) -> N
     assert with_store(left_by(batch)).amounts[-1] == 101 * huge
 
 
+def test_the_halves_of_an_amount_carry(with_store: WithStore) -> None:
+    amounts = ((1 << 32) - 1, 1, (1 << 33) - 1, 1)
+    batch = [event(offset, amount=amount) for offset, amount in enumerate(amounts)]
+    assert with_store(left_by(batch[:2])).amounts[-1] == 1 << 32
+    assert with_store(left_by(batch)).amounts[-1] == 3 << 32
+
+
 def test_no_more_customers_are_remembered_than_count(with_store: WithStore) -> None:
     batch = [event(number, number, f"customer {number}") for number in range(DISTINCT_CAP + 3)]
     state = with_store(left_by(batch))
@@ -292,6 +299,33 @@ def test_what_a_worker_acknowledges_never_goes_back(redis_server: RedisServer) -
         return [*seen, await store.applied("topic:1")]
 
     assert with_redis(redis_server.url, use) == [None, 5, 5, 1 << 45, None]
+
+
+def test_a_mark_may_come_before_its_transaction(redis_server: RedisServer) -> None:
+    first, revival = event(0), event(1, PLAN.forget_after_ms + 1)
+    early = mark_of(first, True), mark_of(revival, True)
+    states = [
+        with_redis(redis_server.url, left_by(early[0], [first])),
+        with_redis(redis_server.url, left_by([first], early[1])),
+        with_redis(redis_server.url, left_by([first], *early, [revival])),
+    ]
+    assert [frauds(state) for state in states] == [[0], [], [PLAN.forget_after_ms + 1]]
+
+
+def test_an_entity_that_expired_is_not_completed_from_what_was_read_before(redis_server: RedisServer) -> None:
+    async def use(store: EntityWindows) -> list[int]:
+        found = []
+        for start in (0, 1_000):
+            await store.commit(SOURCE, [event(start + number, (start + number) * HOP_MS) for number in range(60)])
+            await store.commit(SOURCE, [event(start + 60 + number, start * HOP_MS) for number in range(start // 100)])
+            state = (await store.load([("device", "d")]))["device"]["d"]
+            found.append(state.counts[-1])
+            client = await store.connection.client()
+            for name in [name async for name in client.scan_iter(store.keys.everything_of("*")) if b":d" in name]:
+                await client.unlink(name)
+        return found
+
+    assert with_redis(redis_server.url, use) == [60, 70]
 
 
 def test_memory_is_bounded_by_the_wall_clock(redis_server: RedisServer) -> None:
