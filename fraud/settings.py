@@ -99,8 +99,9 @@ class Settings:
     redis_url: str = _setting(
         "redis://127.0.0.1:6379/0", kinds.url("redis", "rediss"), "where entity windows are; rediss is with TLS"
     )
-    # Entity windows are worth waiting for, but not as long as a card holder would notice.
-    redis_deadline_ms: float = _setting(50.0, kinds.number, "decide without entity windows after so long")
+    # Entity windows are worth waiting for, but not as long as a card holder would notice. A full batch of a cold worker
+    # reads thousands of them at once: with 50 ms a burst was decided without.
+    redis_deadline_ms: float = _setting(250.0, kinds.number, "decide without entity windows after so long")
 
     # Past the longest time in which a payment can be disputed, so that a label finds its transaction.
     history_retention_days: float = _setting(400.0, kinds.number, "how long a transaction stays in history")
