@@ -78,7 +78,8 @@ class LiveBatch:
     """What becomes durable of a batch: new events, and what their entities count, by source in order of offset.
 
     `stored` is what history already held, by position: the same transaction delivered or sent again. `repeated` are all
-    that came again, also those whose first came in this batch.
+    that came again, also those whose first came in this batch. `reused` are positions whose identity history holds with
+    other content; `new_contents` fingerprints of the contents of new events, by their key in history.
     """
 
     origins: Sequence[Origin]
@@ -86,6 +87,8 @@ class LiveBatch:
     entity_events: dict[str, list[EntityEvent]] = field(default_factory=dict)
     stored: dict[int, StoredDecision] = field(default_factory=dict)
     repeated: list[tuple[int, Transaction]] = field(default_factory=list)
+    reused: set[int] = field(default_factory=set)
+    new_contents: dict[tuple[str, int, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -211,21 +214,45 @@ class Pipeline:
         self, admitted: list[tuple[int, Transaction]], origins: Sequence[Origin], customers: CustomerStates
     ) -> LiveBatch:
         live = LiveBatch(origins)
-        horizon_ms = self._extraction.plan.duplicate_horizon_ms
-        known = []
-        for position, transaction in admitted:
-            customer = customers.get(transaction.user_id)
-            if customer is not None:
-                seen = customer.identities.check(*identity_fingerprints(transaction), horizon_ms)
-                if seen == SAME_AGAIN:
-                    known.append((position, transaction))
-        if known:
-            stored = await self._customers.stored([transaction for _, transaction in known])
-            for (position, transaction), decision in zip(known, stored, strict=True):
-                if decision is None:
+        passed = {
+            position
+            for position, transaction in admitted
+            if self._customers.has_passed(transaction.user_id, origins[position])
+        }
+        known = [
+            (position, transaction)
+            for position, transaction in admitted
+            if position in passed or self._may_be_known(transaction, customers.get(transaction.user_id))
+        ]
+        if not known:
+            return live
+        stored = await self._customers.stored([transaction for _, transaction in known])
+        for (position, transaction), decision in zip(known, stored, strict=True):
+            contents = identity_fingerprints(transaction)
+            is_held = position in passed or self._seen(transaction, *contents, customers) == SAME_AGAIN
+            if decision is None and position not in passed:
+                if is_held:
                     raise StoreUnavailableError(f"history lacks {transaction.transaction_id}, which was absorbed")
+            elif decision is None or identity_fingerprints(decision.transaction) != contents:
+                # What passed and does not stand in history was refused then, when more identities were remembered.
+                live.reused.add(position)
+            elif is_held or decision.origin != origins[position]:
                 live.stored[position] = decision
+            # Else a batch that did not finish wrote it, behind others that are still missing: it is to be absorbed.
         return live
+
+    def _may_be_known(self, transaction: Transaction, customer: CustomerState | None) -> bool:
+        """Whether history may hold an event under this one's key: all that identities cannot exclude."""
+        if customer is None:
+            return False
+        identities, timestamp_ms = customer.identities, transaction.timestamp_ms
+        horizon_ms = self._extraction.plan.duplicate_horizon_ms
+        if identities.check(*identity_fingerprints(transaction), horizon_ms) != NEW:
+            return True
+        newest_ms = identities.newest_arrival_ms
+        # A customer who is forgotten leaves no identities, and refunds may be newer than what is forgotten by.
+        is_payment = transaction.event_type == "authorisation"
+        return timestamp_ms < newest_ms - horizon_ms or (not is_payment and timestamp_ms <= newest_ms)
 
     async def _load_entities(self, admitted: list[tuple[int, Transaction]]) -> tuple[EntityStates, tuple[str, ...]]:
         try:
@@ -288,23 +315,19 @@ class Pipeline:
         if timestamp_ms >= labels.next_due_ms:
             for changed, is_fraud in labels.due(timestamp_ms):
                 extraction.mark(changed, is_fraud, entities)
-        customer = extraction.customer(transaction.user_id, timestamp_ms, customers)
         identifier, content = identity_fingerprints(transaction)
-        seen = customer.identities.check(identifier, content, plan.duplicate_horizon_ms)
+        seen = None if progress.live is None else self._seen_live(position, transaction, content, progress.live)
+        if seen is None:
+            seen = self._seen(transaction, identifier, content, customers)
         if seen != NEW:
-            self._refuse_repetition(position, transaction, seen, progress)
-            if progress.live is not None and seen == SAME_AGAIN:
-                progress.live.repeated.append((position, transaction))
-                self._count_again(position, transaction, entities, progress.live)
+            self._refuse_repetition(position, transaction, seen, entities, progress)
             return
+        customer = extraction.customer(transaction.user_id, timestamp_ms, customers)
         customer.remember(identifier, content, transaction, plan)
+        if progress.live is not None:
+            progress.live.new_contents[_history_key(transaction)] = content
         if transaction.event_type != "authorisation":
-            if transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
-                customer.reverse(fingerprint(transaction.original_transaction_id), plan)
-            progress.recorded += 1
-            if progress.live is not None:
-                event = NewEvent(position, transaction, customer.sequence, late=False, first_time=False, row=None)
-                progress.live.new_events.append(event)
+            self._record(position, transaction, customer, progress)
             return
         late = customer.is_late(timestamp_ms, plan)
         states = extraction.entities(transaction, entities, late)
@@ -326,6 +349,36 @@ class Pipeline:
         if not late:
             self._absorb(position, transaction, customer, states, first_time, progress.live)
             labels.absorbed(position, transaction)
+
+    def _record(self, position: int, transaction: Transaction, customer: CustomerState, progress: _Progress) -> None:
+        if transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
+            customer.reverse(fingerprint(transaction.original_transaction_id), self._extraction.plan)
+        progress.recorded += 1
+        if progress.live is not None:
+            event = NewEvent(position, transaction, customer.sequence, late=False, first_time=False, row=None)
+            progress.live.new_events.append(event)
+
+    def _seen(self, transaction: Transaction, identifier: int, content: int, customers: CustomerStates) -> int:
+        """By what is remembered of the customer: `NEW`, `SAME_AGAIN` or `ID_REUSED`."""
+        plan = self._extraction.plan
+        customer = customers.get(transaction.user_id)
+        if customer is None:
+            return NEW
+        seen = customer.identities.check(identifier, content, plan.duplicate_horizon_ms)
+        # To one who is forgotten by then, an old name is a new one.
+        return NEW if seen == ID_REUSED and customer.is_forgotten(transaction.timestamp_ms, plan) else seen
+
+    @staticmethod
+    def _seen_live(position: int, transaction: Transaction, content: int, live: LiveBatch) -> int | None:
+        """By what history holds, or will after this batch; None if that is nothing."""
+        if position in live.stored:
+            return SAME_AGAIN
+        if position in live.reused:
+            return ID_REUSED
+        known = live.new_contents.get(_history_key(transaction))
+        if known is None:
+            return None
+        return SAME_AGAIN if known == content else ID_REUSED
 
     def _absorb(
         self,
@@ -377,8 +430,9 @@ class Pipeline:
                 )
             )
 
-    @staticmethod
-    def _refuse_repetition(position: int, transaction: Transaction, seen: int, progress: _Progress) -> None:
+    def _refuse_repetition(
+        self, position: int, transaction: Transaction, seen: int, entities: EntityStates, progress: _Progress
+    ) -> None:
         if seen == ID_REUSED:
             error = InvalidTransactionError(
                 "transaction_id_reused",
@@ -387,5 +441,12 @@ class Pipeline:
                 transaction.transaction_id,
             )
             progress.refused.append((position, error))
-        else:
-            progress.duplicates.append(position)
+            return
+        progress.duplicates.append(position)
+        if progress.live is not None:
+            progress.live.repeated.append((position, transaction))
+            self._count_again(position, transaction, entities, progress.live)
+
+
+def _history_key(transaction: Transaction) -> tuple[str, int, str]:
+    return transaction.user_id, transaction.timestamp_ms, transaction.transaction_id

@@ -71,6 +71,13 @@ class CustomerStore(Protocol):
         """
         ...
 
+    def has_passed(self, user_id: str, origin: Origin, /) -> bool:
+        """Whether the state that was loaded of a customer holds an event from `origin` or from later in its source.
+
+        Then what came from `origin` has been here before, whatever became of it.
+        """
+        ...
+
     async def stored(self, transactions: Sequence[Transaction], /) -> Sequence[StoredDecision | None]:
         """What history holds under the identities of `transactions`, in their order. Raises `StoreUnavailableError`."""
         ...

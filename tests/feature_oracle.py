@@ -42,13 +42,11 @@ class Oracle:
         """What happens (`decided`, ...), whether it is late, and the values by name."""
         now_ms = transaction.timestamp_ms
         self._learn(now_ms)
+        repetition = self._repetition(transaction)
+        if repetition is not None:
+            return repetition, False, {}
         customer = self._customer(transaction.user_id, now_ms)
         latest_arrival_ms = customer.events[-1].arrival_ms if customer.events else 0
-        horizon_ms = self.limits.duplicate_horizon_ms
-        for event in customer.events:
-            same_id = event.transaction.transaction_id == transaction.transaction_id
-            if same_id and event.arrival_ms >= latest_arrival_ms - horizon_ms:
-                return "duplicate" if event.transaction == transaction else "transaction_id_reused", False, {}
         newest_ms = customer.newest_ms
         event = Event(transaction, max(latest_arrival_ms, newest_ms or 0, now_ms))
         customer.events.append(event)
@@ -68,6 +66,18 @@ class Oracle:
                 self.entities[kind, getattr(transaction, ENTITY_FIELDS[kind])] = entity
             self._expect_labels(transaction)
         return "decided", late, values
+
+    def _repetition(self, transaction: Transaction) -> str | None:
+        customer = self.customers.get(transaction.user_id, Customer())
+        is_forgotten = self._is_forgotten(customer.silent_since_ms, transaction.timestamp_ms)
+        for event in customer.events:
+            same_id = event.transaction.transaction_id == transaction.transaction_id
+            if same_id and event.arrival_ms >= customer.events[-1].arrival_ms - self.limits.duplicate_horizon_ms:
+                if event.transaction == transaction:
+                    return "duplicate"
+                # To one who is forgotten by then, an old name is a new one.
+                return None if is_forgotten else "transaction_id_reused"
+        return None
 
     def values_of(self, transaction: Transaction, customer: Customer, entities: dict[str, Entity]) -> dict[str, Value]:
         """Every feature of the set."""

@@ -128,6 +128,10 @@ class DecisionService:
             except Exception as error:  # noqa: BLE001 nothing may stop the stream
                 self._customers.abandon()
                 return await self._isolate(arrivals, error)
+            except BaseException:
+                # Cancelled: whoever goes on with these customers must not take them for what history says.
+                self._customers.abandon()
+                raise
 
     async def _isolate(self, arrivals: Sequence[ReadArrival], error: Exception) -> list[Outgoing]:
         half = len(arrivals) // 2

@@ -70,8 +70,9 @@ def repeated_messages(
     """For what was delivered or sent again, the decision that stands, byte for byte."""
     if not live.repeated:
         return []
+    # An identity of long ago may come back as another transaction, even in one batch.
     rows = {
-        (transaction.user_id, transaction.transaction_id): (row, position)
+        (transaction.user_id, transaction.transaction_id, transaction.timestamp_ms): (row, position)
         for row, (position, transaction) in enumerate(zip(result.positions, result.gathered.transactions, strict=True))
     }
     outgoing: list[Outgoing] = []
@@ -79,11 +80,12 @@ def repeated_messages(
         stored = live.stored.get(position)
         if stored is not None:
             content = _of_stored(stored)
-        elif (transaction.user_id, transaction.transaction_id) in rows:
-            content = _of_row(result, *rows[transaction.user_id, transaction.transaction_id], lost)
         else:
-            # A refund or a reversal: there is no decision to repeat.
-            continue
+            found = rows.get((transaction.user_id, transaction.transaction_id, transaction.timestamp_ms))
+            if found is None:
+                # A refund or a reversal: there is no decision to repeat.
+                continue
+            content = _of_row(result, *found, lost)
         _add(outgoing, places[position], content, transaction, stale_ms)
     return outgoing
 

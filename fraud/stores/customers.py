@@ -14,7 +14,7 @@ from fraud.features.extraction import CustomerStates
 from fraud.features.fingerprints import identity_fingerprints
 from fraud.features.plan import StatePlan
 from fraud.features.snapshot import SnapshotRefusedError, decode_customer, encode_customer
-from fraud.ports import HistoryRecord, StoredDecision
+from fraud.ports import HistoryRecord, Origin, StoredDecision
 from fraud.transaction import Transaction
 
 # How many events a stored profile may lag behind the history. Each is read and folded again when its customer is
@@ -53,8 +53,21 @@ class CustomerTables(Protocol):
     async def write(
         self, records: Sequence[HistoryRecord], snapshots: Sequence[Snapshot], /
     ) -> Mapping[int, StoredDecision]:
-        """Put each event unless its key is taken: then say what stands there. Snapshots replace older ones only."""
+        """Put each event unless its key is taken: then say what stands there.
+
+        Snapshots replace older ones only, and are put when all events are: one that is ahead of history could never be
+        told from what is lost.
+        """
         ...
+
+
+@dataclass
+class _Standing:
+    """How a customer who is held stands in the tables: the stored snapshot (sequence 0: none), the last event."""
+
+    snapshot_sequence: int = 0
+    snapshot_newest_ms: int = 0
+    origin: Origin | None = None
 
 
 class CachedCustomers:
@@ -68,10 +81,7 @@ class CachedCustomers:
         self._plan = plan
         self._capacity = capacity
         self._states: OrderedDict[str, CustomerState] = OrderedDict()
-        # Up to which event each held customer's stored snapshot goes.
-        self._snapshot_sequences: dict[str, int] = {}
-        # The partition that each held customer's last new event came from.
-        self._sources: dict[str, str] = {}
+        self._standings: dict[str, _Standing] = {}
         self._batch: CustomerStates = {}
         self.hits = self.misses = 0
 
@@ -94,13 +104,16 @@ class CachedCustomers:
         self.misses += len(missing)
         if missing:
             snapshots = await self._tables.read_snapshots(missing)
-            states = await asyncio.gather(*(self._load_one(user_id, snapshots.get(user_id)) for user_id in missing))
-            batch.update((user_id, state) for user_id, state in zip(missing, states, strict=True) if state is not None)
+            loaded = await asyncio.gather(*(self._load_one(user_id, snapshots.get(user_id)) for user_id in missing))
+            for user_id, (state, standing) in zip(missing, loaded, strict=True):
+                self._standings[user_id] = standing
+                if state is not None:
+                    batch[user_id] = state
         self._batch = batch
         return batch
 
-    async def _load_one(self, user_id: str, snapshot: Snapshot | None) -> CustomerState | None:
-        state, from_ms = None, None
+    async def _load_one(self, user_id: str, snapshot: Snapshot | None) -> tuple[CustomerState | None, _Standing]:
+        state, from_ms, standing = None, None, _Standing()
         if snapshot is not None:
             try:
                 state = decode_customer(snapshot.content, self._plan)
@@ -109,9 +122,20 @@ class CachedCustomers:
                 pass
             else:
                 from_ms = snapshot.newest_ms - self._plan.allowed_lateness_ms
-        records = await self._tables.read_events(user_id, from_ms)
-        self._snapshot_sequences[user_id] = 0 if state is None else state.sequence
-        return fold(state, records, self._plan)
+                standing = _Standing(state.sequence, snapshot.newest_ms)
+        records = sorted(await self._tables.read_events(user_id, from_ms), key=attrgetter("sequence"))
+        state = fold(state, records, self._plan)
+        held = [record.stored.origin for record in records if state is not None and record.sequence <= state.sequence]
+        # What the snapshot holds and is not read came after the last that is, and is older than the customer's newest:
+        # the identities know it without its origin.
+        standing.origin = held[-1] if held else None
+        return state, standing
+
+    def has_passed(self, user_id: str, origin: Origin) -> bool:
+        """Whether a customer of the batch holds an event from `origin` or from later in its source."""
+        standing = self._standings.get(user_id)
+        known = None if standing is None else standing.origin
+        return known is not None and known.source == origin.source and origin.offset <= known.offset
 
     async def stored(self, transactions: Sequence[Transaction]) -> list[StoredDecision | None]:
         """What history holds under these identities."""
@@ -123,7 +147,7 @@ class CachedCustomers:
         """Write new events once, and the snapshots that are due; then what the batch changed stays in memory."""
         lost = await self._tables.write(records, self._due_snapshots(records))
         for record in records:
-            self._sources[record.stored.transaction.user_id] = record.stored.origin.source
+            self._standings[record.stored.transaction.user_id].origin = record.stored.origin
         self._settle()
         self._discard([records[place].stored.transaction.user_id for place in lost])
         return lost
@@ -134,38 +158,40 @@ class CachedCustomers:
         self._batch = {}
 
     def discard_source(self, source: str) -> None:
-        """Forget the customers of a partition that may have been somebody else's meanwhile.
-
-        Of customers that only repeated what was known the partition is not remembered, so they go, too.
-        """
+        """Forget the customers of a partition that may have been somebody else's meanwhile. Not within a batch."""
         self._settle()
-        self._discard([user_id for user_id in self._states if self._sources.get(user_id, source) == source])
+        origins = {user_id: self._standings[user_id].origin for user_id in self._states}
+        self._discard([user_id for user_id, origin in origins.items() if origin is None or origin.source == source])
 
     def _discard(self, user_ids: Iterable[str]) -> None:
         for user_id in user_ids:
             self._states.pop(user_id, None)
-            self._snapshot_sequences.pop(user_id, None)
-            self._sources.pop(user_id, None)
+            self._standings.pop(user_id, None)
 
     def _due_snapshots(self, records: Sequence[HistoryRecord]) -> list[Snapshot]:
-        due: dict[str, Snapshot] = {}
+        due: list[Snapshot] = []
         out_of_reach = self._out_of_reach(records)
-        for user_id in {record.stored.transaction.user_id for record in records}:
-            state = self._batch[user_id]
-            written = self._snapshot_sequences.get(user_id, 0)
-            if not written or state.sequence - written >= EVENTS_BETWEEN_SNAPSHOTS or user_id in out_of_reach:
-                due[user_id] = Snapshot(user_id, state.sequence, state.newest_ms, encode_customer(state, self._plan))
-                self._snapshot_sequences[user_id] = state.sequence
-        return list(due.values())
+        for user_id in dict.fromkeys(record.stored.transaction.user_id for record in records):
+            state, standing = self._batch[user_id], self._standings[user_id]
+            lag = state.sequence - standing.snapshot_sequence
+            if not standing.snapshot_sequence or lag >= EVENTS_BETWEEN_SNAPSHOTS or user_id in out_of_reach:
+                due.append(Snapshot(user_id, state.sequence, state.newest_ms, encode_customer(state, self._plan)))
+                standing.snapshot_sequence, standing.snapshot_newest_ms = state.sequence, state.newest_ms
+        return due
 
     def _out_of_reach(self, records: Sequence[HistoryRecord]) -> set[str]:
-        """Customers with an event so old that loading them would not find it: it must be in the snapshot."""
-        return {
-            record.stored.transaction.user_id
-            for record in records
-            if record.stored.transaction.timestamp_ms
-            < self._batch[record.stored.transaction.user_id].newest_ms - self._plan.allowed_lateness_ms
-        }
+        """Customers with an event so old that loading them would not find it: it must be in the snapshot.
+
+        So must what follows when a customer was forgotten and its newest event is older than in the snapshot.
+        """
+        found = set()
+        for record in records:
+            user_id = record.stored.transaction.user_id
+            newest_ms = self._batch[user_id].newest_ms
+            is_old = record.stored.transaction.timestamp_ms < newest_ms - self._plan.allowed_lateness_ms
+            if is_old or newest_ms < self._standings[user_id].snapshot_newest_ms:
+                found.add(user_id)
+        return found
 
     def _settle(self) -> None:
         """The last batch is done: what it used is the most recent."""
@@ -178,11 +204,11 @@ class CachedCustomers:
 
 
 def fold(state: CustomerState | None, records: Iterable[HistoryRecord], plan: StatePlan) -> CustomerState | None:
-    """The state after those of `records` that come next in sequence; None if there is nothing at all.
+    """The state after those of `records`, sorted by sequence, that come next; None if there is nothing at all.
 
     A gap ends it: what follows was written by a batch that did not finish, and that will be delivered again.
     """
-    for record in sorted(records, key=attrgetter("sequence")):
+    for record in records:
         expected = 1 if state is None else state.sequence + 1
         if record.sequence < expected:
             continue

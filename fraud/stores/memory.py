@@ -8,7 +8,7 @@ from operator import attrgetter
 from fraud.features.customer_state import CustomerState
 from fraud.features.entity_state import EntityState
 from fraud.features.plan import ENTITY_KINDS, StatePlan
-from fraud.ports import EntityEvent, HistoryRecord, StoredDecision, WaitingLabel
+from fraud.ports import EntityEvent, HistoryRecord, Origin, StoredDecision, WaitingLabel
 from fraud.transaction import Label, Transaction
 
 
@@ -21,6 +21,10 @@ class MemoryCustomers:
     async def load(self, _user_ids: Iterable[str]) -> dict[str, CustomerState]:
         """The states of (at least) these customers; new customers are added to it by the caller."""
         return self._states
+
+    def has_passed(self, _user_id: str, _origin: Origin) -> bool:
+        """Never: what runs on states in memory reads its input once."""
+        return False
 
     async def stored(self, transactions: Sequence[Transaction]) -> list[StoredDecision | None]:
         """Nothing: states are kept, histories are not."""
