@@ -90,7 +90,7 @@ def generate(random: Random, count: int, *, keys: int = 2, sources: int = 2, cal
 
 
 def mark_of(event: EntityEvent, is_fraud: bool) -> Mark:
-    return Mark(((event.kind, event.key),), f"{event.kind} {event.offset}", event.timestamp_ms, is_fraud)
+    return Mark(((event.kind, event.key),), f"{event.kind} {event.key} {event.offset}", event.timestamp_ms, is_fraud)
 
 
 def normal_form(state: EntityState) -> Any:

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from entity_events import PLAN
 from fault_proxy import FaultProxy, running_fault_proxy
@@ -17,7 +18,7 @@ from redis_server import RedisServer, free_port, running_redis
 from fraud.features import feature_set
 from fraud.features.table import StateLimits
 from fraud.ports import EntityEvent, EntityStoreUnavailableError
-from fraud.stores.entity_windows.generations import shard_of
+from fraud.stores.entity_windows.generations import FORMAT, SHARDS, shard_of
 from fraud.stores.entity_windows.windows import EntityWindows
 
 DEADLINE_MS = 200.0
@@ -224,6 +225,17 @@ def test_windows_of_another_feature_set_are_not_read(redis_server: RedisServer) 
         await second.close()
 
     asyncio.run(use())
+
+
+def test_windows_of_another_version_are_neither_read_nor_written(redis_server: RedisServer) -> None:
+    async def use(windows: EntityWindows) -> None:
+        await windows.initialise()
+        client = await windows.connection.client()
+        for shard in range(SHARDS):
+            await client.set(windows.keys.control(shard), msgspec.msgpack.encode([FORMAT + 1, "something", "new"]))
+        await _is_away(windows, "another version")
+
+    through(redis_server.port, use, PATIENT_MS)
 
 
 def test_a_server_that_would_throw_entities_away_is_refused(tmp_path: Path) -> None:

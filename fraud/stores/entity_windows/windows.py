@@ -40,6 +40,7 @@ _IDENTITY_BYTES = 6
 _LOW_BITS = 32
 _LOW_MASK = (1 << _LOW_BITS) - 1
 _FLUSHED = "Redis has no entity windows: they were flushed or never initialised; rebuild them from history"
+_OTHER_VERSION = "entity windows in Redis were written by another version of the service; rebuild them"
 _pack = msgspec.msgpack.Encoder().encode
 
 EntityKey = tuple[str, str]
@@ -151,29 +152,32 @@ class EntityWindows:
             known = self._views[shard] = View(stored, decode_control(stored))
         return known
 
-    def _readable(self, view: View | None) -> str:
-        """The name of the generation to read."""
+    def _trouble(self, view: View | None) -> str:
+        """Why nothing can be read by `view`; empty if it can."""
         if view is None:
-            raise EntityStoreUnavailableError(_FLUSHED)
+            return _FLUSHED
         if view.control.format != FORMAT:
-            raise EntityStoreUnavailableError("entity windows in Redis were written by another version of the service")
+            return _OTHER_VERSION
         current = view.control.current
         if current is None:
-            raise EntityStoreUnavailableError("entity windows are being rebuilt")
+            return "entity windows are being rebuilt"
         if current.plan != self.plan:
-            raise EntityStoreUnavailableError("entity windows in Redis are of another feature set; rebuild them")
-        return current.name
+            return "entity windows in Redis are of another feature set; rebuild them"
+        return ""
 
-    def _must_ask(self, shard: int) -> bool:
-        """Whether nothing to read from is known: a rebuild may have ended since."""
-        view = self._views.get(shard)
-        return view is None or view.control.current is None
+    def _readable(self, view: View | None) -> str:
+        """The name of the generation to read."""
+        trouble = self._trouble(view)
+        if view is None or view.control.current is None or trouble:
+            raise EntityStoreUnavailableError(trouble)
+        return view.control.current.name
 
     async def _heads(
         self, wanted: Mapping[int, Sequence[EntityKey]]
     ) -> tuple[list[tuple[EntityKey, str, Head]], list[EntityKey]]:
         """Heads with the names of their keys, and what has to be asked for again under another generation."""
-        unknown = [shard for shard in wanted if self._must_ask(shard)]
+        # Trouble may have ended since it was seen.
+        unknown = [shard for shard in wanted if self._trouble(self._views.get(shard))]
         if unknown:
             await self.read_views(unknown, self._deadline_s)
         generations = {shard: self._readable(self._views.get(shard)) for shard in wanted}
@@ -229,12 +233,12 @@ class EntityWindows:
         for _ in range(_ATTEMPTS):
             if not todo:
                 return
-            await self.read_views({shard for shard, _ in todo if shard not in self._views})
+            await self.read_views({shard for shard, _ in todo if not self._is_writable(self._views.get(shard))})
             commands = []
             for shard, chunk in todo:
                 view = self._views.get(shard)
-                if view is None:
-                    raise EntityStoreUnavailableError(_FLUSHED)
+                if view is None or not self._is_writable(view):
+                    raise EntityStoreUnavailableError(_FLUSHED if view is None else _OTHER_VERSION)
                 packed = [entities[entity] for entity in chunk]
                 commands.append(
                     call(function, self._names(shard, view.control, chunk), [view.stored, *arguments, *packed])
@@ -245,6 +249,10 @@ class EntityWindows:
                 self._learn(shard, answer)
             todo = [chunk for chunk, _ in again]
         raise EntityStoreUnavailableError("generations of entity windows change faster than they can be written")
+
+    @staticmethod
+    def _is_writable(view: View | None) -> bool:
+        return view is not None and view.control.format == FORMAT
 
     def _names(self, shard: int, control: Control, entities: Sequence[EntityKey]) -> list[str]:
         """All keys that a change of `entities` may touch, in the order that functions.lua expects."""
