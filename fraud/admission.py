@@ -6,11 +6,12 @@ Clear identifiers end here. What is derived from them (card prefix, ip prefix) i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
 from fraud.money import RateTable, amount_to_minor
-from fraud.privacy import Tokeniser, card_prefix, ip_prefix
+from fraud.privacy import REMEMBERED_TOKENS, Tokeniser, card_prefix, ip_prefix
 from fraud.transaction import (
     Attribute,
     InvalidTransactionError,
@@ -57,6 +58,9 @@ class Admission:
         self.rates = rates
         self._smallest_amount_minor = 0 if accepts_zero_amounts else 1
         self._tokeniser = tokeniser
+        # As tokens: the same card and address come again within seconds.
+        self._card_prefix = lru_cache(REMEMBERED_TOKENS)(card_prefix)
+        self._ip_prefix = lru_cache(REMEMBERED_TOKENS)(ip_prefix)
         self._more_fields = tuple(
             name for name in tokenised_fields if name in TOKENISABLE and name not in ALWAYS_TOKENISED
         )
@@ -89,7 +93,7 @@ class Admission:
             message.entry_mode,
             message.is_recurring,
             None if card_id is None else token("card_id", card_id),
-            None if card_id is None else card_prefix(card_id),
+            None if card_id is None else self._card_prefix(card_id),
             message.merchant_id,
             message.merchant_category,
             message.terminal_id,
@@ -101,7 +105,7 @@ class Admission:
             message.longitude,
             message.device_id,
             None if ip_address is None else token("ip_address", ip_address),
-            None if ip_address is None else ip_prefix(ip_address),
+            None if ip_address is None else self._ip_prefix(ip_address),
             message.attributes,
         )
         if self._more_fields or self._attributes:

@@ -44,7 +44,7 @@ def _against_habits(moment: Moment) -> tuple[float, float, float, float, float]:
 
 
 def _identical(windows: tuple[int, ...], moment: Moment) -> list[int]:
-    amounts, amount, starts, end = moment.details.amounts, moment.amount, moment.starts, moment.end
+    amounts, amount, starts, end = moment.history.amounts, moment.amount, moment.starts, moment.end
     return [amounts[starts[window] : end].count(amount) if starts[window] < end else 0 for window in windows]
 
 

@@ -16,63 +16,41 @@ from fraud.features.plan import StatePlan
 from fraud.features.profile import CustomerProfile
 from fraud.transaction import Transaction
 
+# What fits in 4 bytes: with cents nearly 43 million.
+_NARROW_MAXIMUM = (1 << 32) - 1
+
 
 class CustomerHistory:
     """Authorisations of the longest window, sorted by timestamp, arrival order within a timestamp.
 
-    Packed arrays, aligned: `timestamps_ms` and `cumulative_amounts` (base minor units): a window's sum is a difference
-    of two, hence exact and independent of its length.
+    Packed arrays, aligned: `timestamps_ms` and `amounts` (base minor units), these in 4 bytes each while they fit.
     """
 
-    __slots__ = ("base_amount", "cumulative_amounts", "timestamps_ms")
+    __slots__ = ("amounts", "timestamps_ms")
 
     def __init__(self) -> None:
         self.timestamps_ms = array("q")
-        self.cumulative_amounts = array("q")
-        # The cumulative amount before the first row still held.
-        self.base_amount = 0
-
-    def amount_sum(self, start: int, end: int) -> int:
-        """Sum of amounts of rows `start` to `end` (exclusive), in base minor units."""
-        if start >= end:
-            return 0
-        cumulative = self.cumulative_amounts
-        return cumulative[end - 1] - (cumulative[start - 1] if start else self.base_amount)
+        self.amounts = array("I")
 
     def insert(self, timestamp_ms: int, amount: int) -> int:
         """Add a row in its place, which is returned."""
-        timestamps, cumulative = self.timestamps_ms, self.cumulative_amounts
+        if amount > _NARROW_MAXIMUM and self.amounts.typecode == "I":
+            self.amounts = array("q", self.amounts)
+        timestamps = self.timestamps_ms
         place = len(timestamps)
-        if not place:
+        if not place or timestamp_ms >= timestamps[-1]:
             timestamps.append(timestamp_ms)
-            cumulative.append(self.base_amount + amount)
-        elif timestamp_ms >= timestamps[-1]:
-            timestamps.append(timestamp_ms)
-            cumulative.append(cumulative[-1] + amount)
+            self.amounts.append(amount)
         else:
             place = bisect_right(timestamps, timestamp_ms)
             timestamps.insert(place, timestamp_ms)
-            cumulative.insert(place, cumulative[place - 1] if place else self.base_amount)
-            for later in range(place, len(cumulative)):
-                cumulative[later] += amount
+            self.amounts.insert(place, amount)
         return place
 
-    def remove(self, place: int) -> None:
-        """Take one row out again (a reversed payment)."""
-        amount, cumulative = self.amount_sum(place, place + 1), self.cumulative_amounts
-        for later in range(place, len(cumulative)):
-            cumulative[later] -= amount
-        del self.timestamps_ms[place]
-        del cumulative[place]
-
-    def drop_before(self, timestamp_ms: int) -> int:
-        """Forget rows at or before `timestamp_ms`; how many these are."""
-        expired = bisect_right(self.timestamps_ms, timestamp_ms)
-        if expired:
-            self.base_amount = self.cumulative_amounts[expired - 1]
-            del self.timestamps_ms[:expired]
-            del self.cumulative_amounts[:expired]
-        return expired
+    def delete(self, start: int, end: int) -> None:
+        """Forget the rows from `start` to `end` (exclusive)."""
+        del self.timestamps_ms[start:end]
+        del self.amounts[start:end]
 
 
 NEW, SAME_AGAIN, ID_REUSED = range(3)
@@ -141,8 +119,8 @@ class RecentIdentities:
             # A refund may be newer than what is absorbed; arrivals never go back.
             newest_ms = max(newest_ms, details[_ARRIVAL - _WIDTH])
             # In bulk, as with the rows of the history.
-            eighth = len(self._identifiers) >> 3
-            if details[_WIDTH * eighth + _ARRIVAL] < newest_ms - horizon_ms:
+            sixteenth = len(self._identifiers) >> 4
+            if details[_WIDTH * sixteenth + _ARRIVAL] < newest_ms - horizon_ms:
                 expired = bisect_left(details[_ARRIVAL::_WIDTH], newest_ms - horizon_ms)
                 del self._identifiers[:expired]
                 del details[: _WIDTH * expired]
@@ -235,14 +213,19 @@ class CustomerState:
         self.newest_ms = max(self.newest_ms, timestamp_ms)
         # In bulk: shifting every column for each expired row would cost more than holding a few rows longer.
         timestamps = history.timestamps_ms
-        if timestamps[len(timestamps) >> 3] <= self.newest_ms - plan.customer_retention_ms:
+        if timestamps[len(timestamps) >> 4] <= self.newest_ms - plan.customer_retention_ms:
             self.drop_expired(plan)
 
     def drop_expired(self, plan: StatePlan) -> None:
         """Forget rows that no window of an event in time reaches."""
-        expired = self.history.drop_before(self.newest_ms - plan.customer_retention_ms)
-        if expired and self.details is not None:
-            self.details.delete(0, expired)
+        expired = bisect_right(self.history.timestamps_ms, self.newest_ms - plan.customer_retention_ms)
+        if expired:
+            self._delete(0, expired)
+
+    def _delete(self, start: int, end: int) -> None:
+        self.history.delete(start, end)
+        if self.details is not None:
+            self.details.delete(start, end)
 
     def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> None:
         """Remember the identity of any event, absorbed or not."""
@@ -268,6 +251,4 @@ class CustomerState:
         place = bisect_right(timestamps, timestamp_ms) - 1 - same_time_after
         # It may have left the windows already.
         if place >= bisect_left(timestamps, timestamp_ms):
-            self.history.remove(place)
-            if self.details is not None:
-                self.details.delete(place, place + 1)
+            self._delete(place, place + 1)

@@ -12,6 +12,8 @@ from fraud.transaction import Transaction
 HOUR_MS = 3_600_000
 
 UNKNOWN_PRESENCE, CARD_PRESENT, CARD_NOT_PRESENT = range(3)
+# Added to the presence of a declined attempt.
+DECLINED = 4
 _PRESENT_ENTRY_MODES = frozenset(("chip", "contactless", "magstripe"))
 _PRESENT_CHANNELS = frozenset(("pos", "atm"))
 _REMOTE_CHANNELS = frozenset(("online", "app", "phone", "mail"))
@@ -38,20 +40,19 @@ def card_presence(transaction: Transaction) -> int:
 class CustomerDetails:
     """Columns aligned with the rows of the customer's history, and habits in bounded memory.
 
-    Columns: `amounts` (base minor units), `declined` (0 or 1), `presences` (see `card_presence`), and the rows of
-    `merchants`, `categories`, `countries` and `devices`. All habits exclude the transaction being decided.
+    Columns: `flags` (see `card_presence`, plus `DECLINED`), and the rows of `merchants`, `categories`, `countries` and
+    `devices`. All habits exclude the transaction being decided.
     """
 
     __slots__ = (
-        "amounts",
         "cards",
         "categories",
         "category_amounts",
         "counterparties",
         "countries",
         "country_counts",
-        "declined",
         "devices",
+        "flags",
         "home_country",
         "hour_counts",
         "ip_prefixes",
@@ -59,14 +60,12 @@ class CustomerDetails:
         "last_new_merchant_ms",
         "last_present",
         "merchants",
+        "place_visits",
         "places",
-        "presences",
     )
 
     def __init__(self) -> None:
-        self.amounts = array("q")
-        self.declined = bytearray()
-        self.presences = bytearray()
+        self.flags = bytearray()
         self.merchants = ThingColumn()
         self.categories = ThingColumn()
         self.countries = ThingColumn()
@@ -78,11 +77,12 @@ class CustomerDetails:
         self.category_amounts = array("q")
         self.country_counts: dict[str, int] = {}
         self.home_country: str | None = None
-        self.hour_counts = array("I", bytes(24 * 4))
-        # Rounded place -> how often, most useful ones kept.
-        self.places: dict[int, int] = {}
+        self.hour_counts = array("I", [0]) * 24
+        # Rounded places in the order in which they became usual, and how often each was visited.
+        self.places = array("i")
+        self.place_visits = array("I")
         # Time, latitude and longitude of the newest card-present event that had a position.
-        self.last_present: tuple[int, float, float] | None = None
+        self.last_present: array[float] | None = None
         self.last_new_device_ms = 0
         self.last_new_merchant_ms = 0
 
@@ -117,19 +117,15 @@ class CustomerDetails:
         category_code = 0 if category is None else self._absorb_category(intern(category), transaction, day)
         country_code = 0 if country is None else self._absorb_country(intern(country), day)
         presence = card_presence(transaction)
-        declined = int(transaction.auth_result == "declined")
-        if place == len(self.amounts):
-            self.amounts.append(transaction.base_amount_minor)
-            self.declined.append(declined)
-            self.presences.append(presence)
+        flags = presence + DECLINED if transaction.auth_result == "declined" else presence
+        if place == len(self.flags):
+            self.flags.append(flags)
             merchants.rows.append(merchant_code)
             self.categories.rows.append(category_code)
             self.countries.rows.append(country_code)
             devices.rows.append(device_code)
         else:
-            self.amounts.insert(place, transaction.base_amount_minor)
-            self.declined.insert(place, declined)
-            self.presences.insert(place, presence)
+            self.flags.insert(place, flags)
             merchants.rows.insert(place, merchant_code)
             self.categories.rows.insert(place, category_code)
             self.countries.rows.insert(place, country_code)
@@ -138,9 +134,7 @@ class CustomerDetails:
 
     def delete(self, start: int, end: int) -> None:
         """Forget the rows from `start` to `end` (exclusive)."""
-        del self.amounts[start:end]
-        del self.declined[start:end]
-        del self.presences[start:end]
+        del self.flags[start:end]
         del self.merchants.rows[start:end]
         del self.categories.rows[start:end]
         del self.countries.rows[start:end]
@@ -160,7 +154,7 @@ class CustomerDetails:
         if latitude is not None and longitude is not None:
             self._absorb_place(place_of(latitude, longitude))
             if presence == CARD_PRESENT and (self.last_present is None or timestamp_ms >= self.last_present[0]):
-                self.last_present = (timestamp_ms, latitude, longitude)
+                self.last_present = array("d", (timestamp_ms, latitude, longitude))
 
     def _absorb_category(self, category: str, transaction: Transaction, day: int) -> int:
         is_new = self.categories.touch(category, day, KNOWN_OTHERS)
@@ -190,7 +184,13 @@ class CustomerDetails:
         return self.countries.codes[country]
 
     def _absorb_place(self, place: int) -> None:
-        places = self.places
-        if place not in places and len(places) >= USUAL_PLACES:
-            del places[min(places, key=places.__getitem__)]
-        places[place] = places.get(place, 0) + 1
+        places, visits = self.places, self.place_visits
+        if place in places:
+            visits[places.index(place)] += 1
+            return
+        if len(places) >= USUAL_PLACES:
+            rarest = visits.index(min(visits))
+            del places[rarest]
+            del visits[rarest]
+        places.append(place)
+        visits.append(1)

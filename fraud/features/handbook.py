@@ -27,12 +27,17 @@ def _of_transaction(moment: Moment) -> tuple[float, int, int]:
 
 def _of_customer(windows: tuple[int, ...], moment: Moment) -> list[Value]:
     """Count and mean amount in the window of every second row, this transaction included."""
+    # From the shortest window to the longest, so that each row is looked at once.
     values: list[Value] = []
-    end, history = moment.end, moment.history
+    amounts, end = moment.history.amounts, moment.end
+    total, until, after = moment.amount, end, end + 1
     for window in windows[::2]:
         start = moment.starts[window]
-        count = end - start + 1
-        values += (count, (history.amount_sum(start, end) + moment.amount) / (count * moment.minor_units))
+        if start < until:
+            total += sum(amounts[start:until])
+            until = start
+        count = after - start
+        values += (count, total / (count * moment.minor_units))
     return values
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from fraud.features.amount import deviation
-from fraud.features.details import UNKNOWN_PRESENCE, card_presence
+from fraud.features.details import DECLINED, UNKNOWN_PRESENCE, card_presence
 from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
 from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Compute, Feature, alone, over_windows
@@ -29,7 +29,7 @@ def _small_attempts(windows: Windows, moment: Moment) -> tuple[int, float]:
     if start == end:
         return 0, 0.0
     limit = _SMALL_AMOUNT_UNITS * moment.minor_units
-    small = [amount for amount in moment.details.amounts[start:end] if amount <= limit]
+    small = [amount for amount in moment.history.amounts[start:end] if amount <= limit]
     total = sum(small)
     return len(small), moment.amount * len(small) / total if total else 0.0
 
@@ -44,7 +44,7 @@ def _rising_amounts_run(windows: Windows, moment: Moment) -> tuple[int]:
     run, higher = 1, moment.amount
     if code < 0:
         return (run,)
-    merchants, amounts = details.merchants.rows, details.amounts
+    merchants, amounts = details.merchants.rows, moment.history.amounts
     for place in range(end - 1, start - 1, -1):
         if merchants[place] == code:
             if amounts[place] >= higher:
@@ -105,7 +105,8 @@ def _presence_switches(windows: Windows, moment: Moment) -> tuple[int]:
     if start == end:
         return (0,)
     switches, before = 0, UNKNOWN_PRESENCE
-    for presence in (*moment.details.presences[start:end], card_presence(moment.transaction)):
+    for flags in (*moment.details.flags[start:end], card_presence(moment.transaction)):
+        presence = flags % DECLINED
         if presence != UNKNOWN_PRESENCE:
             switches += before not in (UNKNOWN_PRESENCE, presence)
             before = presence

@@ -86,14 +86,13 @@ class _Details(msgspec.Struct, array_like=True, frozen=True):
     ip_prefixes: _Things
     cards: _Things
     counterparties: _Things
-    declined: bytes
-    presences: bytes
+    flags: bytes
     category_amounts: list[_Amounts]
     country_counts: dict[str, int]
     home_country: str | None
     hour_counts: list[int]
     places: dict[int, int]
-    last_present: tuple[int, float, float] | None
+    last_present: tuple[float, float, float] | None
     last_new_device_ms: int
     last_new_merchant_ms: int
 
@@ -130,7 +129,7 @@ def encode_customer(state: CustomerState, plan: StatePlan) -> bytes:
         sequence=state.sequence,
         newest_ms=state.newest_ms,
         times_ms=_differences(history.timestamps_ms.tolist()),
-        amounts=_differences(history.cumulative_amounts.tolist(), history.base_amount),
+        amounts=history.amounts.tolist(),
         identifiers=pack(f"<{len(identifiers)}q", *identifiers),
         contents=pack(f"<{len(contents)}q", *contents),
         arrivals_ms=_differences(arrivals_ms.tolist()),
@@ -176,8 +175,8 @@ def _read_version_1(snapshot: bytes, plan: StatePlan) -> CustomerState:
 _READERS: dict[int, Callable[[bytes, StatePlan], CustomerState]] = {VERSION: _read_version_1}
 
 
-def _differences(values: list[int], before: int = 0) -> list[int]:
-    return [later - earlier for earlier, later in pairwise((before, *values))]
+def _differences(values: list[int]) -> list[int]:
+    return [later - earlier for earlier, later in pairwise((0, *values))]
 
 
 def _amounts(numbers: tuple[int, int, int, int]) -> _Amounts:
@@ -210,6 +209,7 @@ def _known_things(first_days: dict[str, int]) -> _Things:
 
 
 def _details(details: CustomerDetails) -> _Details:
+    last = details.last_present
     return _Details(
         merchants=_things(details.merchants),
         devices=_things(details.devices),
@@ -218,16 +218,15 @@ def _details(details: CustomerDetails) -> _Details:
         ip_prefixes=_known_things(details.ip_prefixes),
         cards=_known_things(details.cards),
         counterparties=_known_things(details.counterparties),
-        declined=bytes(details.declined),
-        presences=bytes(details.presences),
+        flags=bytes(details.flags),
         category_amounts=[
             _amounts(details.amounts_in_category(category) or (0, 0, 0, 0)) for category in details.categories.codes
         ],
         country_counts=details.country_counts,
         home_country=details.home_country,
         hour_counts=details.hour_counts.tolist(),
-        places=details.places,
-        last_present=details.last_present,
+        places=dict(zip(details.places, details.place_visits, strict=True)),
+        last_present=None if last is None else (last[0], last[1], last[2]),
         last_new_device_ms=details.last_new_device_ms,
         last_new_merchant_ms=details.last_new_merchant_ms,
     )
@@ -237,8 +236,8 @@ def _restored(body: _Body, plan: StatePlan) -> CustomerState:
     state = CustomerState(plan, body.sequence)
     state.newest_ms = body.newest_ms
     history, profile = state.history, state.profile
-    history.timestamps_ms.extend(accumulate(body.times_ms))
-    history.cumulative_amounts.extend(accumulate(body.amounts))
+    for timestamp_ms, amount in zip(accumulate(body.times_ms), body.amounts, strict=True):
+        history.insert(timestamp_ms, amount)
     count = len(body.delays_ms)
     arrivals_ms = list(accumulate(body.arrivals_ms))
     timestamps_ms = [arrival - delay for arrival, delay in zip(arrivals_ms, body.delays_ms, strict=True)]
@@ -251,7 +250,6 @@ def _restored(body: _Body, plan: StatePlan) -> CustomerState:
     profile.amount_maximum, profile.amount_squares = body.profile.maximum, _squares(body.profile)
     profile.first_seen_ms = body.first_seen_ms
     if body.details is not None and state.details is not None:
-        state.details.amounts.extend(body.amounts)
         _restore_details(body.details, state.details)
     return state
 
@@ -268,8 +266,7 @@ def _restore_details(stored: _Details, details: CustomerDetails) -> None:
         (stored.counterparties, details.counterparties),
     ):
         first_days.update(zip(things.names, things.first_days, strict=True))
-    details.declined.extend(stored.declined)
-    details.presences.extend(stored.presences)
+    details.flags.extend(stored.flags)
     for amounts in stored.category_amounts:
         details.category_amounts.extend(msgspec.structs.astuple(amounts))
     for _ in details.categories.former or ():
@@ -277,8 +274,9 @@ def _restore_details(stored: _Details, details: CustomerDetails) -> None:
     details.country_counts.update((intern(country), count) for country, count in stored.country_counts.items())
     details.home_country = None if stored.home_country is None else intern(stored.home_country)
     details.hour_counts[:] = array("I", stored.hour_counts)
-    details.places.update(stored.places)
-    details.last_present = stored.last_present
+    details.places.extend(stored.places)
+    details.place_visits.extend(stored.places.values())
+    details.last_present = None if stored.last_present is None else array("d", stored.last_present)
     details.last_new_device_ms = stored.last_new_device_ms
     details.last_new_merchant_ms = stored.last_new_merchant_ms
 

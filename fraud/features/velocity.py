@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from fraud.features.details import DECLINED
 from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
 from fraud.features.table import (
@@ -15,50 +16,46 @@ from fraud.features.table import (
     Family,
     Feature,
     FeatureKind,
+    Value,
     over_windows,
 )
 
 _LENGTHS_MS = {"10m": 10 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS}
 _HOURS_IN_30_DAYS = 720
 
+# 1 for the flags of a declined attempt, 0 for others.
+_IS_DECLINED = bytes(int(flags >= DECLINED) for flags in range(256))
+
 Windows = tuple[int, ...]
 
 
-def _counts(windows: Windows, moment: Moment) -> list[int]:
-    starts, after = moment.starts, moment.end + 1
-    return [after - starts[window] for window in windows]
-
-
-def _sums(windows: Windows, moment: Moment) -> list[float]:
-    starts, end, amount, unit = moment.starts, moment.end, moment.amount, moment.minor_units
-    if not end:
-        return [amount / unit] * len(windows)
-    history = moment.history
-    cumulative = history.cumulative_amounts
-    until = cumulative[end - 1] + amount
-    return [
-        (until - (cumulative[starts[window] - 1] if starts[window] else history.base_amount)) / unit
-        for window in windows
-    ]
-
-
-def _maxima(windows: Windows, moment: Moment) -> list[float]:
+def _attempts(windows: Windows, moment: Moment) -> list[Value]:
+    """Counts, sums and maxima, each in every window; windows come three times, in that order."""
     # From the shortest window to the longest, so that each row is looked at once.
-    starts, unit, highest, end = moment.starts, moment.minor_units, moment.amount, moment.end
-    amounts = moment.details.amounts
-    values = []
+    windows = windows[: len(windows) // 3]
+    amounts, starts, unit = moment.history.amounts, moment.starts, moment.minor_units
+    total = highest = moment.amount
+    until = moment.end
+    after = until + 1
+    counts: list[Value] = []
+    sums: list[Value] = []
+    maxima: list[Value] = []
     for window in windows:
         start = starts[window]
-        if start < end:
-            highest = max(highest, *amounts[start:end])
-            end = start
-        values.append(highest / unit)
-    return values
+        if start < until:
+            part = amounts[start:until].tolist()
+            total += sum(part)
+            highest = max(highest, *part)
+            until = start
+        counts.append(after - start)
+        sums.append(total / unit)
+        maxima.append(highest / unit)
+    return counts + sums + maxima
 
 
 def _declined(windows: Windows, moment: Moment) -> list[int]:
     now = int(moment.transaction.auth_result == "declined")
-    declined, starts, end = moment.details.declined, moment.starts, moment.end
+    declined, starts, end = moment.details.flags.translate(_IS_DECLINED), moment.starts, moment.end
     if declined.find(1) < 0:
         return [now] * len(windows)
     return [now + declined.count(1, starts[window], end) for window in windows]
@@ -126,11 +123,10 @@ def _rows(
     kind: FeatureKind,
     meaning: str,
     aggregation: str,
-    compute: Callable[[Windows, Moment], Sequence[float]],
+    family: Family,
     lengths: Sequence[str],
 ) -> list[Feature]:
-    """One row for each window length, all of one family."""
-    family: Family = over_windows(compute)
+    """One row for each window length."""
     return [
         Feature(
             pattern.format(length),
@@ -164,17 +160,18 @@ def _distinct_rows() -> list[Feature]:
 
 _ALL = ("10m", "1h", "24h", "7d", "30d")
 _SHORT = ("1h", "24h", "7d")
+_ATTEMPTS = over_windows(_attempts)
 
 FEATURES = (
-    *_rows("customer_count_{}", "integer", "Attempts in {}, this one included", "count", _counts, _ALL),
-    *_rows("customer_sum_{}", "number", "Base amount attempted in {}, this one included", "sum", _sums, _ALL),
-    *_rows("customer_maximum_{}", "number", "Highest base amount in {}, this one included", "maximum", _maxima, _ALL),
+    *_rows("customer_count_{}", "integer", "Attempts in {}, this one included", "count", _ATTEMPTS, _ALL),
+    *_rows("customer_sum_{}", "number", "Base amount attempted in {}, this one included", "sum", _ATTEMPTS, _ALL),
+    *_rows("customer_maximum_{}", "number", "Highest base amount in {}, this one included", "maximum", _ATTEMPTS, _ALL),
     *_rows(
         "customer_declined_count_{}",
         "integer",
         "Declined attempts in {}, this one included",
         "count declined",
-        _declined,
+        over_windows(_declined),
         _ALL[:4],
     ),
     *_distinct_rows(),

@@ -76,10 +76,18 @@ class CachedCustomers:
     At most `capacity` customers stay in memory between batches, least recently used out first. One batch at a time.
     """
 
-    def __init__(self, tables: CustomerTables, plan: StatePlan, *, capacity: int) -> None:
+    def __init__(
+        self,
+        tables: CustomerTables,
+        plan: StatePlan,
+        *,
+        capacity: int,
+        events_between_snapshots: int = EVENTS_BETWEEN_SNAPSHOTS,
+    ) -> None:
         self._tables = tables
         self._plan = plan
         self._capacity = capacity
+        self._events_between_snapshots = events_between_snapshots
         self._states: OrderedDict[str, CustomerState] = OrderedDict()
         self._standings: dict[str, _Standing] = {}
         self._batch: CustomerStates = {}
@@ -174,7 +182,7 @@ class CachedCustomers:
         for user_id in dict.fromkeys(record.stored.transaction.user_id for record in records):
             state, standing = self._batch[user_id], self._standings[user_id]
             lag = state.sequence - standing.snapshot_sequence
-            if not standing.snapshot_sequence or lag >= EVENTS_BETWEEN_SNAPSHOTS or user_id in out_of_reach:
+            if not standing.snapshot_sequence or lag >= self._events_between_snapshots or user_id in out_of_reach:
                 due.append(Snapshot(user_id, state.sequence, state.newest_ms, encode_customer(state, self._plan)))
                 standing.snapshot_sequence, standing.snapshot_newest_ms = state.sequence, state.newest_ms
         return due
