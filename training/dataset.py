@@ -1,11 +1,10 @@
-"""Rows to learn from and rows to judge by: the features that the service computes, and the labels known at a time."""
+"""Rows to learn from: a matrix, the labels known by the end of training, and the amounts."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,32 +14,8 @@ LabelArray = npt.NDArray[np.int8]
 IntegerArray = npt.NDArray[np.int64]
 
 
-class FeatureRows(Protocol):
-    """A block of decided transactions as replay hands it out, in arrival order.
-
-    `matrix` is float64 [rows, features] with NaN as missing. `labels` are the file's truth: 1 fraud, 0 legitimate, -1
-    unknown. `label_known_at_ms` is when each became known, -1 for never. `base_amounts_minor` are minor units of the
-    base currency.
-    """
-
-    @property
-    def timestamps_ms(self) -> IntegerArray: ...  # noqa: D102
-
-    @property
-    def matrix(self) -> FloatArray: ...  # noqa: D102
-
-    @property
-    def labels(self) -> LabelArray: ...  # noqa: D102
-
-    @property
-    def label_known_at_ms(self) -> IntegerArray: ...  # noqa: D102
-
-    @property
-    def base_amounts_minor(self) -> IntegerArray: ...  # noqa: D102
-
-
 class DatasetError(Exception):
-    """Rows that nothing can be learned from; the message says why and what to do."""
+    """Rows that nothing can be learned from, or judged by; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -60,47 +35,6 @@ class Dataset:
     def fraud_count(self) -> int:
         """Number of rows with label 1."""
         return int(self.labels.sum())
-
-
-def split_by_time(blocks: Iterable[FeatureRows], period_to_ms: int) -> tuple[Dataset, Dataset]:
-    """Training rows before `period_to_ms` with the labels known by then, and later rows, with the truth, to judge by.
-
-    A fraud whose label was not known by `period_to_ms` is legitimate in training, as it was for everybody at that time.
-    Rows whose file has no label are left out of both. Raises `DatasetError` if either part is empty or training has
-    one class.
-    """
-    training: list[Dataset] = []
-    validation: list[Dataset] = []
-    for rows in blocks:
-        labelled = rows.labels >= 0
-        before = rows.timestamps_ms < period_to_ms
-        known = (rows.label_known_at_ms >= 0) & (rows.label_known_at_ms <= period_to_ms)
-        known_labels = np.where(known, rows.labels, 0).astype(np.int8)
-        training.append(_selected(rows, known_labels, labelled & before))
-        validation.append(_selected(rows, rows.labels, labelled & ~before))
-    training_rows, validation_rows = _joined(training, "training"), _joined(validation, "validation")
-    if training_rows.fraud_count in {0, training_rows.row_count}:
-        raise DatasetError(
-            f"of {training_rows.row_count} training rows {training_rows.fraud_count} are known as fraud at the end of "
-            "the training period: a model needs both classes. Lengthen the period, or check the label column and the "
-            "label delay"
-        )
-    return training_rows, validation_rows
-
-
-def _selected(rows: FeatureRows, labels: LabelArray, chosen: npt.NDArray[np.bool_]) -> Dataset:
-    return Dataset(rows.matrix[chosen], labels[chosen], rows.base_amounts_minor[chosen])
-
-
-def _joined(parts: list[Dataset], name: str) -> Dataset:
-    kept = [part for part in parts if part.row_count]
-    if not kept:
-        raise DatasetError(f"there are no labelled rows in the {name} period: check the period and the label column")
-    return Dataset(
-        np.concatenate([part.matrix for part in kept]),
-        np.concatenate([part.labels for part in kept]),
-        np.concatenate([part.base_amounts_minor for part in kept]),
-    )
 
 
 def data_hash(parts: Iterable[Dataset]) -> str:

@@ -1,4 +1,4 @@
-"""Fitting: a matrix, labels and a configuration in, an estimator out. The same input gives the same bytes."""
+"""Fitting: rows and a configuration in, an estimator out. The same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 
 from fraud.scoring.model import Estimate
-from training.configuration import (
-    BoostingConfiguration,
-    FitConfiguration,
-    LogisticRegressionConfiguration,
-    RandomForestConfiguration,
-)
+from training.calibration import HeldOut, calibration_line
+from training.configuration import FitConfiguration
 from training.dataset import Dataset, FloatArray
-from training.metrics import ALERT_RATE, alert_threshold, ranking_metrics
+from training.estimators import multiply_odds, new_estimator, straighten, training_mean
+from training.metrics.ranking import ALERT_RATE, alert_threshold, ranking_metrics
 
 
 @dataclass(frozen=True)
@@ -35,93 +32,81 @@ class FittedModel:
 
 
 def fit(
-    training: Dataset, validation: Dataset, feature_names: Sequence[str], configuration: FitConfiguration
+    training: Dataset,
+    validation: Dataset,
+    feature_names: Sequence[str],
+    configuration: FitConfiguration,
+    held_out: HeldOut | None = None,
 ) -> FittedModel:
     """Fit on `training` alone, then judge on `validation` with the scores that the service would give.
 
-    `feature_names` name the columns in order. Raises `ValueError` where scikit-learn cannot fit the rows.
+    `feature_names` name the columns in order. `held_out` are the same training rows in two parts, for a configuration
+    that calibrates. Raises `ConfigurationError` for a feature that the
+    set lacks, `ValueError` where scikit-learn cannot fit the rows.
     """
-    from threadpoolctl import threadpool_limits
-
-    estimator = _estimator(configuration)
-    # The order in which threads add gradients changes the last bits of a tree: one thread, so that the result does not
-    # depend on the number of cores.
-    with threadpool_limits(limits=1):
-        estimator.fit(_with_empty_columns_filled(training.matrix), training.labels)
-    background = _background(estimator)
+    estimator = fitted_estimator(training, feature_names, configuration, held_out)
+    background = training_mean(estimator)
     estimate = Estimate(estimator, feature_names, background)
     scores = estimate.score(validation.matrix)
     return FittedModel(
         estimator=estimator,
         estimate=estimate,
         background=background,
-        metrics=ranking_metrics(scores, validation),
+        metrics=ranking_metrics(scores, validation.labels, validation.base_amounts_minor),
         thresholds={"alerts_0.5_percent": alert_threshold(scores, ALERT_RATE)},
     )
+
+
+def fitted_estimator(
+    training: Dataset,
+    feature_names: Sequence[str],
+    configuration: FitConfiguration,
+    held_out: HeldOut | None = None,
+) -> Any:
+    """The estimator alone; arguments and errors as in `fit`."""
+    estimator = _fitted_on(training, feature_names, configuration)
+    if configuration.calibration != "none" and held_out is not None:
+        rehearsed = _fitted_on(held_out.earlier, feature_names, configuration)
+        estimate = Estimate(rehearsed, feature_names, training_mean(rehearsed))
+        straighten(estimator, *calibration_line(estimate, held_out.later))
+    return estimator
+
+
+def _fitted_on(training: Dataset, feature_names: Sequence[str], configuration: FitConfiguration) -> Any:
+    from threadpoolctl import threadpool_limits
+
+    estimator = new_estimator(configuration.estimator, feature_names, configuration.seed)
+    rows = _sampled(training, configuration)
+    # The order in which threads add gradients changes the last bits of a tree: one thread, so that the result does not
+    # depend on the number of cores.
+    with threadpool_limits(limits=1):
+        _fit(estimator, rows, configuration.fraud_weight)
+    multiply_odds(estimator, configuration.legitimate_share / configuration.fraud_weight)
+    return estimator
+
+
+def _fit(estimator: Any, rows: Dataset, fraud_weight: float) -> None:
+    matrix = _with_empty_columns_filled(rows.matrix)
+    if fraud_weight == 1:
+        estimator.fit(matrix, rows.labels)
+        return
+    weights = np.where(rows.labels > 0, fraud_weight, 1.0)
+    if hasattr(estimator, "named_steps"):
+        estimator.fit(matrix, rows.labels, regression__sample_weight=weights)
+    else:
+        estimator.fit(matrix, rows.labels, sample_weight=weights)
+
+
+def _sampled(training: Dataset, configuration: FitConfiguration) -> Dataset:
+    """All frauds and `legitimate_share` of the others, in their order."""
+    if configuration.legitimate_share == 1:
+        return training
+    drawn = np.random.default_rng(configuration.seed).random(training.row_count) < configuration.legitimate_share
+    kept = drawn | (training.labels > 0)
+    return Dataset(training.matrix[kept], training.labels[kept], training.base_amounts_minor[kept])
 
 
 def _with_empty_columns_filled(matrix: FloatArray) -> FloatArray:
     """Zero in place of a feature that no row has: trees cannot bin it, and from a constant they learn nothing."""
     empty = np.isnan(matrix).all(axis=0)
     return np.where(empty, 0.0, matrix) if empty.any() else matrix
-
-
-def _estimator(configuration: FitConfiguration) -> Any:
-    chosen = configuration.estimator
-    if isinstance(chosen, LogisticRegressionConfiguration):
-        return _logistic_regression(chosen)
-    if isinstance(chosen, RandomForestConfiguration):
-        return _random_forest(chosen, configuration.seed)
-    return _boosting(chosen, configuration.seed)
-
-
-def _logistic_regression(chosen: LogisticRegressionConfiguration) -> Any:
-    from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return Pipeline(
-        [
-            # A feature that was never present in training keeps its column, as zero.
-            ("imputer", SimpleImputer(strategy="median", keep_empty_features=True)),
-            ("scaler", StandardScaler()),
-            ("regression", LogisticRegression(C=chosen.inverse_regularisation, max_iter=chosen.max_iterations)),
-        ]
-    )
-
-
-def _random_forest(chosen: RandomForestConfiguration, seed: int) -> Any:
-    from sklearn.ensemble import RandomForestClassifier
-
-    return RandomForestClassifier(
-        n_estimators=chosen.tree_count,
-        max_leaf_nodes=chosen.max_leaves,
-        min_samples_leaf=chosen.min_rows_per_leaf,
-        random_state=seed,
-    )
-
-
-def _boosting(chosen: BoostingConfiguration, seed: int) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(
-        max_iter=chosen.tree_count,
-        learning_rate=chosen.learning_rate,
-        max_leaf_nodes=chosen.max_leaves,
-        min_samples_leaf=chosen.min_rows_per_leaf,
-        l2_regularization=chosen.regularisation,
-        categorical_features=None,
-        # Stopping early would hold out a random part of the rows, later ones among them: learning from the future.
-        early_stopping=False,
-        random_state=seed,
-    )
-
-
-def _background(estimator: Any) -> tuple[float, ...] | None:
-    from sklearn.pipeline import Pipeline
-
-    if not isinstance(estimator, Pipeline):
-        return None
-    means: list[float] = np.asarray(estimator.named_steps["scaler"].mean_, dtype=np.float64).tolist()
-    return tuple(means)

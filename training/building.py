@@ -1,0 +1,146 @@
+"""From transaction files to labelled rows, through the core: replay computes every value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fraud.features import feature_set
+from fraud.features.table import FeatureSet
+from fraud.money import CURRENCY_EXPONENTS
+from fraud.pipeline import Period, StageTimings
+from fraud.replay.feature_blocks import FeatureBlock, iterate_features
+from fraud.replay.run import ReplayOptions
+from fraud.settings import Settings
+from fraud.sources import TransactionFiles, load_mapping
+from training.dataset import DatasetError
+from training.labelled_rows import DatasetOrigin, LabelledRows
+from training.metrics.judged import NO_SCENARIO
+
+# Bytes read and transactions processed so far.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FilesRequest:
+    """Transaction files and how to read them. `label_delay_days` counts where the file names no time of its own."""
+
+    paths: tuple[Path, ...]
+    mapping_name: str
+    feature_set_name: str
+    label_delay_days: float
+    period: Period = field(default_factory=Period)
+
+
+class ReplayedFiles:
+    """The feature blocks of transaction files, read once, and how many records were refused on the way.
+
+    Raises what reading the mapping, the feature set and the settings raises.
+    """
+
+    def __init__(self, settings: Settings, request: FilesRequest, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._request = request
+        self._clock = clock
+        self._mapping = load_mapping(request.mapping_name)
+        self._files = TransactionFiles(request.paths, self._mapping)
+        self.features: FeatureSet = feature_set(request.feature_set_name)
+        self.rejected = 0
+        self.first_rejected = ""
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of the files, for a progress bar."""
+        return self._files.total_bytes
+
+    @property
+    def origin(self) -> DatasetOrigin:
+        """What the rows are."""
+        return DatasetOrigin(
+            feature_set_name=self.features.name,
+            feature_set_hash=self.features.schema_hash,
+            feature_names=self.features.names,
+            # The name alone: a path says where somebody keeps their files.
+            mapping=Path(self._request.mapping_name).name,
+            label_delay_days=self._request.label_delay_days,
+            base_currency=self._settings.base_currency,
+            base_exponent=CURRENCY_EXPONENTS[self._settings.base_currency],
+        )
+
+    def blocks(self, progress: Progress) -> Iterator[FeatureBlock]:
+        """Replay the files; `progress` is told after each block."""
+        options = ReplayOptions(self._request.period, self._request.label_delay_days)
+        records = 0
+        for block in iterate_features(
+            self._settings, self._files, self._mapping, self.features, options, StageTimings(self._clock)
+        ):
+            records += len(block.transaction_ids)
+            if block.rejected and not self.rejected:
+                first = block.rejected[0]
+                self.first_rejected = f"{first.file}:{first.line}: {first.field} {first.reason}"
+            self.rejected += len(block.rejected)
+            progress(self._files.bytes_read, records)
+            yield block
+
+
+def rows_of_blocks(origin: DatasetOrigin, blocks: Iterable[FeatureBlock]) -> LabelledRows:
+    """Labelled rows in memory, equal to those that are written to a dataset and read back. Raises `DatasetError`."""
+    collected = _Collected()
+    for block in blocks:
+        if block.transaction_ids:
+            collected.add(block)
+    if not collected.parts:
+        raise DatasetError("there are no transactions in the period: check the period and the files")
+    return collected.rows(origin)
+
+
+class _Collected:
+    """The arrays of blocks: their transactions and lists would take ten times the memory."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[np.ndarray[Any, Any], ...]] = []
+        self._customers: dict[str, int] = {}
+        self._scenarios: dict[str, int] = {}
+
+    def add(self, block: FeatureBlock) -> None:
+        customers, scenarios = self._customers, self._scenarios
+        self.parts.append(
+            (
+                block.matrix,
+                block.timestamps_ms,
+                block.labels,
+                block.label_known_at_ms,
+                block.base_amounts_minor,
+                np.array(
+                    [customers.setdefault(row.user_id, len(customers)) for row in block.gathered.transactions],
+                    dtype=np.int32,
+                ),
+                np.array(
+                    [
+                        NO_SCENARIO if name is None else scenarios.setdefault(name, len(scenarios))
+                        for name in block.scenarios
+                    ],
+                    dtype=np.int32,
+                ),
+            )
+        )
+
+    def rows(self, origin: DatasetOrigin) -> LabelledRows:
+        columns = [np.concatenate(column) for column in zip(*self.parts, strict=True)]
+        matrix, timestamps_ms, labels, known_at_ms, amounts_minor, customers, scenarios = columns
+        return LabelledRows(
+            origin=origin,
+            matrix=matrix,
+            timestamps_ms=timestamps_ms,
+            labels=labels,
+            label_known_at_ms=known_at_ms,
+            base_amounts_minor=amounts_minor,
+            customers=customers,
+            scenarios=scenarios,
+            scenario_names=tuple(self._scenarios),
+            weights=np.ones(len(labels)),
+        )

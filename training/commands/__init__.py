@@ -1,0 +1,1 @@
+"""The commands of `fraud-train`, one module each: shells around pure functions."""

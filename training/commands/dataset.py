@@ -1,0 +1,87 @@
+"""`fraud-train dataset`: features and labels of transaction files as one Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from training.commands.options import moment_ms, refusals_for_people, rows_options, say_refused
+
+if TYPE_CHECKING:
+    from training.labelled_rows import WeekMaturity
+
+
+@click.command()
+@rows_options
+@click.option(
+    "--label-delay-days",
+    type=click.FloatRange(min=0),
+    default=7.0,
+    show_default=True,
+    help="When a label becomes known after its transaction, where the file does not say.",
+)
+@click.option(
+    "--maturity-days",
+    type=click.FloatRange(min=0),
+    help="Age at which a row without a fraud label counts as legitimate; the label delay unless given.",
+)
+@click.option("--from", "from_ms", type=moment_ms, metavar="TIME", help="First row; earlier ones warm the state.")
+@click.option("--to", "to_ms", type=moment_ms, metavar="TIME", help="End, exclusive.")
+@click.option(
+    "--as-of", "as_of_ms", type=moment_ms, metavar="TIME", help="Say how mature labels are at this time; the end."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The Parquet file to write.")
+def dataset(
+    *,
+    files: tuple[Path, ...],
+    mapping_name: str,
+    feature_set_name: str,
+    label_delay_days: float,
+    maturity_days: float | None,
+    from_ms: int | None,
+    to_ms: int | None,
+    as_of_ms: int | None,
+    out: Path,
+) -> None:
+    """Compute the features of FILE... through the core and write them with labels and the times these became known."""
+    import math
+    from time import perf_counter
+
+    from fraud.pipeline import Period
+    from fraud.progress import progress_bar
+    from fraud.replay.run import relaxed_collection
+    from fraud.settings import load_settings
+    from training.building import FilesRequest, ReplayedFiles
+    from training.dataset_file import read_dataset, write_dataset
+    from training.labelled_rows import label_maturity
+
+    period = Period(-math.inf if from_ms is None else from_ms, math.inf if to_ms is None else to_ms)
+    with refusals_for_people():
+        request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period)
+        replayed = ReplayedFiles(load_settings(), request, perf_counter)
+        with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
+            written = write_dataset(out, replayed.origin, replayed.features, replayed.blocks(advance))
+        say_refused(replayed.rejected, replayed.first_rejected)
+        rows = read_dataset(out)
+    known_by_ms = int(rows.timestamps_ms.max()) if as_of_ms is None else as_of_ms
+    maturity = label_delay_days if maturity_days is None else maturity_days
+    click.echo(f"{written:,} rows with {len(replayed.features.names)} features written to {out}")
+    click.echo(maturity_table(label_maturity(rows, known_by_ms, maturity), known_by_ms))
+
+
+def maturity_table(weeks: list[WeekMaturity], known_by_ms: int) -> str:
+    """How much of each week was known by then, for a terminal."""
+    from fraud.transaction import timestamp_to_text
+
+    lines = [
+        f"labels as known at {timestamp_to_text(known_by_ms)}",
+        f"{'week from':12}{'rows':>12}{'frauds':>10}{'unknown':>12}{'known':>9}",
+    ]
+    lines.extend(
+        f"{timestamp_to_text(week.first_day_ms)[:10]:12}{week.rows:>12,}{week.frauds:>10,}{week.unknown:>12,}"
+        f"{week.known_share:>9.1%}"
+        for week in weeks
+    )
+    return "\n".join(lines)

@@ -1,0 +1,137 @@
+"""What the commands of `fraud-train` share: options, times, loading of rows, and refusals for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from training.labelled_rows import LabelledRows
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def moment_ms(text: str) -> int:
+    """UTC milliseconds of a date (midnight UTC) or an RFC 3339 time with zone. Raises `click.BadParameter`."""
+    from fraud.transaction import timestamp_to_ms
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is not a date such as 2026-03-01 or a time such as 2026-03-01T12:00:00Z"
+        ) from error
+    if moment.tzinfo is None:
+        # A date alone has no hour to be wrong about: days are counted in UTC.
+        if ":" in text:
+            raise click.BadParameter(f"{text!r} has no time zone: add Z for UTC")
+        moment = moment.replace(tzinfo=UTC)
+    return timestamp_to_ms(moment)
+
+
+def now_text() -> str:
+    """The time now, RFC 3339 in UTC."""
+    # The shell is the caller that owns the clock.
+    return datetime.now(UTC).isoformat(timespec="seconds")  # noqa: TID251
+
+
+def rows_options(command: Command) -> Command:
+    """FILE..., --mapping, --feature-set: where rows come from."""
+    for option in (
+        click.option(
+            "--feature-set",
+            "feature_set_name",
+            default="default",
+            show_default=True,
+            help="Features to compute; a dataset has its own.",
+        ),
+        click.option(
+            "--mapping",
+            "mapping_name",
+            default="native",
+            show_default=True,
+            help="Column mapping: a name or a file; a dataset needs none.",
+        ),
+        click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."),
+    ):
+        command = option(command)
+    return command
+
+
+class RefusedError(click.ClickException):
+    """Something that a person can mend: one line on standard error, exit code 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def refusals_for_people() -> Iterator[None]:
+    """Turn every error that a person can mend into one line."""
+    from fraud.features import UnknownFeatureSetError
+    from fraud.money import RatesError
+    from fraud.replay.outputs import OutputError
+    from fraud.scoring.manifest import ModelRefusedError
+    from fraud.settings import SettingsError
+    from fraud.sources import SourceError
+    from training.configuration import ConfigurationError
+    from training.dataset import DatasetError
+
+    try:
+        yield
+    except (
+        ConfigurationError,
+        DatasetError,
+        ModelRefusedError,
+        OutputError,
+        RatesError,
+        SettingsError,
+        SourceError,
+        UnknownFeatureSetError,
+        OSError,
+    ) as error:
+        raise RefusedError(str(error)) from error
+
+
+def load_rows(
+    files: tuple[Path, ...],
+    mapping_name: str,
+    feature_set_name: str,
+    label_delay_days: float,
+    *,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+) -> LabelledRows:
+    """Rows of one dataset, or of transaction files replayed through the core with a progress bar.
+
+    Rows before `from_ms` warm the state, `to_ms` is exclusive; a dataset is taken whole. Raises what reading raises.
+    """
+    import math
+    from time import perf_counter
+
+    from fraud.pipeline import Period
+    from fraud.progress import progress_bar
+    from fraud.replay.run import relaxed_collection
+    from fraud.settings import load_settings
+    from training.building import FilesRequest, ReplayedFiles, rows_of_blocks
+    from training.dataset_file import dataset_origin, read_dataset
+
+    if len(files) == 1 and files[0].suffix == ".parquet" and dataset_origin(files[0]) is not None:
+        return read_dataset(files[0])
+    period = Period(-math.inf if from_ms is None else from_ms, math.inf if to_ms is None else to_ms)
+    request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period)
+    replayed = ReplayedFiles(load_settings(), request, perf_counter)
+    with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
+        rows = rows_of_blocks(replayed.origin, replayed.blocks(advance))
+    say_refused(replayed.rejected, replayed.first_rejected)
+    return rows
+
+
+def say_refused(count: int, first: str) -> None:
+    """Say on standard error that records were left out, and why the first of them."""
+    if count:
+        click.echo(f"{count:,} records were refused and not learned from, first {first}", err=True)

@@ -1,0 +1,1 @@
+"""The report on models as one HTML page that opens offline."""
