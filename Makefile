@@ -11,7 +11,7 @@ BENCH_ARGS ?=
 # Command and Debian package of everything that the tests start.
 PREREQUISITES := java:default-jre-headless mvn:maven redis-server:redis-server chromium:chromium chromedriver:chromium-driver
 
-.PHONY: demo test prerequisites check setup bench model lock clean
+.PHONY: demo test prerequisites check setup bench notebooks model lock clean
 
 demo: setup
 	@$(BIN)/fraud simulate --out demo/transactions.jsonl --days $(DEMO_DAYS) --customers $(DEMO_CUSTOMERS) --merchants 600 --seed 1
@@ -52,6 +52,11 @@ bench: setup
 	$(BIN)/python -m benchmarks.replay $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.scoring
 
+# JupyterLab stays out of the environment of everything else: it alone has some fifty packages.
+notebooks: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-notebooks.lock
+	$(BIN)/jupyter lab --ip 127.0.0.1 notebooks
+
 # Makes the shipped model again: the same seeds give the same content hash.
 model: setup
 	$(BIN)/fraud simulate --seed 7 --days 120 --customers 4000 --merchants 1500 --out build/training.parquet
@@ -64,6 +69,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
 lock:
 	$(LOCK) --extra dev -o requirements.lock
 	$(LOCK) -c requirements.lock -o requirements-service.lock
+	$(LOCK) --extra dev --extra notebooks -c requirements.lock -o requirements-notebooks.lock
 
 clean:
 	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
