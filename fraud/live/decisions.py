@@ -75,6 +75,7 @@ class DecisionService:
         self._measures = measures
         self._random = random
         self._sleep = sleep
+        self._one_at_a_time = asyncio.Lock()
 
     async def handle(self, arrivals: Sequence[Arrival]) -> list[Outgoing]:
         """Decide, and make durable all but the publication: the caller publishes what is returned, then acknowledges.
@@ -92,7 +93,9 @@ class DecisionService:
                 outgoing.append(self._dead_letter(arrival, error))
             else:
                 readable.append(ReadArrival(*arrival, message))
-        outgoing += await self._process(readable)
+        # A batch that is cancelled takes some steps to end, and then forgets its customers: not those of the next one.
+        async with self._one_at_a_time:
+            outgoing += await self._process(readable)
         self._measures.published(outgoing)
         return outgoing
 
