@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,8 @@ EXIT_USAGE = 2
 @click.command("worker")
 def worker_command() -> None:
     """Decide what arrives on the topics, until it is told to stop. Several workers share the partitions."""
+    # Until the running app handles it: nothing has been taken yet, so there is nothing to finish.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from fraud.bootstrap import load_artefacts
     from fraud.live.logs import configure_logs
     from fraud.live.worker import run_worker

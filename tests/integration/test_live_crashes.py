@@ -11,8 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -84,6 +87,16 @@ class WorkerProcess:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([FRAUD, "worker"], env=self._environment, stderr=log, stdout=log)
 
+    def wait_until_ready(self) -> None:
+        url = f"http://127.0.0.1:{self._environment['FRAUD_METRICS_PORT']}/health/ready"
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            with suppress(OSError), urlopen(url, timeout=10) as answer:
+                if answer.status == HTTPStatus.OK:
+                    return
+            time.sleep(0.2)
+        raise AssertionError(f"the worker does not become ready: {self._log.read_text()[-3000:]}")
+
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
@@ -109,13 +122,13 @@ def published(environment: dict[str, str], topic: str) -> list[dict[str, Any]]:
 
     async def read() -> list[dict[str, Any]]:
         servers = environment["FRAUD_KAFKA_BOOTSTRAP_SERVERS"]
-        consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+        # Not by a seek, which would race with where a consumer starts by itself.
+        consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, auto_offset_reset="earliest")
         await consumer.start()
         try:
             partition = TopicPartition(topic, 0)
             consumer.assign([partition])
             end = (await consumer.end_offsets([partition]))[partition]
-            await consumer.seek_to_beginning(partition)
             messages: list[dict[str, Any]] = []
             while await consumer.position(partition) < end:
                 for records in (await consumer.getmany(timeout_ms=500)).values():
@@ -168,6 +181,18 @@ def wait_for(environment: dict[str, str], count: int, log: Path) -> list[dict[st
     raise AssertionError(f"{len(identities(messages))} of {count} decided; {log.read_text()[-3000:]}")
 
 
+def test_a_worker_can_be_stopped_while_it_starts(environment: dict[str, str], worker: WorkerProcess) -> None:
+    subprocess.run([FRAUD, "init"], env=environment, check=True, capture_output=True)
+    # From its first lines to a running app; before those lines the signal ends the interpreter.
+    for after_s in (0.4, 0.8, 1.6, 3.2):
+        worker.start()
+        time.sleep(after_s)
+        assert worker.stop() in (0, -signal.SIGTERM)
+    worker.start()
+    worker.wait_until_ready()
+    assert worker.stop() == 0
+
+
 def test_decisions_after_kills_are_those_of_an_undisturbed_replay(
     environment: dict[str, str], transactions: Path, worker: WorkerProcess, tmp_path: Path
 ) -> None:
@@ -191,6 +216,7 @@ def test_decisions_after_kills_are_those_of_an_undisturbed_replay(
         time.sleep(moments.random())
         worker.kill()
     worker.start()
+    worker.wait_until_ready()
     messages = wait_for(environment, len(expected), log)
     assert worker.stop() == 0
     assert identities(messages) == expected.keys()
