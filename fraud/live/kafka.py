@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
@@ -45,6 +45,20 @@ class Connection:
             sasl_mechanism=self.sasl_mechanism,
             sasl_plain_username=self.sasl_username,
             sasl_plain_password=self.sasl_password,
+        )
+
+    def consumer(self, topic: str, *, from_start: bool) -> AIOKafkaConsumer:
+        """A consumer of every partition that acknowledges nothing, not started yet."""
+        return AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=self.bootstrap_servers,
+            security_protocol=self.security_protocol,
+            ssl_context=self.ssl_context,
+            sasl_mechanism=self.sasl_mechanism,
+            sasl_plain_username=self.sasl_username,
+            sasl_plain_password=self.sasl_password,
+            auto_offset_reset="earliest" if from_start else "latest",
+            enable_auto_commit=False,
         )
 
     def producer(self, linger_ms: int = 0) -> AIOKafkaProducer:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaConsumer
 
 from fraud.live.kafka import connection
 from fraud.money import CURRENCY_EXPONENTS
@@ -53,18 +52,7 @@ async def tail(
     as_json: bool,
 ) -> None:
     """Show messages of `topic` until `limit` were shown, or for ever."""
-    to = connection(settings)
-    consumer = AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=to.bootstrap_servers,
-        security_protocol=to.security_protocol,
-        ssl_context=to.ssl_context,
-        sasl_mechanism=to.sasl_mechanism,
-        sasl_plain_username=to.sasl_username,
-        sasl_plain_password=to.sasl_password,
-        auto_offset_reset="earliest" if from_start else "latest",
-        enable_auto_commit=False,
-    )
+    consumer = connection(settings).consumer(topic, from_start=from_start)
     await consumer.start()
     shown = 0
     try:
