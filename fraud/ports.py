@@ -124,10 +124,10 @@ class EntityStore(Protocol):
 
 
 class WaitingLabel(msgspec.Struct, frozen=True, gc=False):
-    """A label whose transaction is not known yet, and since when it waits (UTC milliseconds)."""
+    """A label whose transaction is not known yet. It waits since the message of `origin` came."""
 
     label: Label
-    since_ms: int
+    origin: Origin
 
 
 class TransactionIndex(Protocol):
@@ -148,7 +148,7 @@ class LabelStore(Protocol):
         """
         ...
 
-    async def park(self, label: Label, since_ms: int, /) -> None:
+    async def park(self, label: Label, origin: Origin, /) -> None:
         """Let an appended label wait for its transaction. Raises `StoreUnavailableError`."""
         ...
 

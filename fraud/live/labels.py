@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -23,9 +23,11 @@ from fraud.ports import (
     EntityStore,
     EntityStoreUnavailableError,
     LabelStore,
+    Origin,
     StoredDecision,
     StoreUnavailableError,
     TransactionIndex,
+    WaitingLabel,
 )
 from fraud.privacy import Tokeniser
 from fraud.transaction import EPOCH, InvalidTransactionError, Label
@@ -85,9 +87,12 @@ class LabelService:
         await asyncio.gather(*(self._learn_all(labels) for labels in by_transaction.values()))
         return outgoing
 
-    async def look_again(self, now_ms: int, place: MessagePlace) -> list[Outgoing]:
-        """Try the labels that wait; those that waited too long become dead letters, as if from `place`."""
-        outgoing: list[Outgoing] = []
+    async def look_again(self, now_ms: int, topic: str, publish: Callable[[list[Outgoing]], Awaitable[None]]) -> None:
+        """Try the labels that wait. Those that waited too long become dead letters of the messages of `topic`.
+
+        Several workers may do this at once: a label is counted by its transaction, a dead letter known by its place.
+        Raises `StoreUnavailableError` when the labels cannot be read.
+        """
         for waiting in await self._labels.waiting():
             label = waiting.label
             found = await self._find(label)
@@ -95,16 +100,15 @@ class LabelService:
                 await self._until_stores_answer(partial(self._count, label, found, now_ms, None))
                 await self._labels.settle(label)
                 self._measures.labels.labels("found").inc()
-            elif now_ms - waiting.since_ms > self._wait_ms:
+            elif now_ms - waiting.origin.ingested_ms > self._wait_ms:
                 reason = (
                     f"names a transaction of {label.user_id} that did not come within "
                     f"{self._wait_ms / 3_600_000:g} hours"
                 )
                 error = InvalidTransactionError("unknown_transaction", "transaction_id", reason, label.transaction_id)
-                outgoing.append(sealed(self._box, error, place, encode_label(label), ()))
+                await publish([sealed(self._box, error, _place(waiting, topic), encode_label(label), ())])
                 await self._labels.settle(label)
                 self._measures.labels.labels("given up").inc()
-        return outgoing
 
     def _tokenised(self, label: Label) -> Label:
         if self._tokeniser is None:
@@ -114,7 +118,8 @@ class LabelService:
     async def _learn_all(self, labels: Sequence[tuple[Label, MessagePlace]]) -> None:
         async with self._in_flight:
             for label, place in labels:
-                await self._until_stores_answer(partial(self._learn, label, place.ingested_ms))
+                origin = Origin(place.source, place.offset, place.ingested_ms)
+                await self._until_stores_answer(partial(self._learn, label, origin))
 
     async def _until_stores_answer(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -129,14 +134,14 @@ class LabelService:
             else:
                 return
 
-    async def _learn(self, label: Label, now_ms: int) -> None:
+    async def _learn(self, label: Label, origin: Origin) -> None:
         known = await self._labels.append(label)
         found = await self._find(label)
         if found is None:
-            await self._labels.park(label, now_ms)
+            await self._labels.park(label, origin)
             self._measures.labels.labels("parked").inc()
             return
-        await self._count(label, found, now_ms, known)
+        await self._count(label, found, origin.ingested_ms, known)
         self._measures.labels.labels("counted").inc()
 
     async def _find(self, label: Label) -> StoredDecision | None:
@@ -152,6 +157,12 @@ class LabelService:
         is_fraud = resolve_labels(known, max(now_ms, label.known_at_ms)) == "fraud"
         keys = self._extraction.entity_keys(transaction)
         await self._entities.mark(keys, transaction.transaction_id, transaction.timestamp_ms, is_fraud)
+
+
+def _place(waiting: WaitingLabel, topic: str) -> MessagePlace:
+    topic_id, _, partition = waiting.origin.source.rpartition(":")
+    origin, key = waiting.origin, waiting.label.user_id.encode()
+    return MessagePlace(topic, topic_id, int(partition), origin.offset, origin.ingested_ms, key)
 
 
 def encode_label(label: Label) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from os import urandom
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from fraud.live.stream import Handler, create_app, run_app
 from fraud.live.topic_ids import topic_ids
 from fraud.live.typical import typical_decision
 from fraud.pipeline import Period
+from fraud.ports import EntityStoreUnavailableError, StoreUnavailableError
 from fraud.privacy import Tokeniser
 from fraud.settings import Settings
 from fraud.stores.customers import CachedCustomers
@@ -35,6 +37,12 @@ from fraud.stores.dynamodb_labels import DynamoLabels
 from fraud.stores.entity_windows.windows import EntityWindows
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+# A label that came before its transaction is counted within about a minute; each look is a query of what waits.
+_LONGEST_PAUSE_BETWEEN_LOOKS_S = 60.0
+# A short wait is looked at this often before it ends.
+_LOOKS_A_WAIT = 4
+
+_log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -107,13 +115,26 @@ class Worker:
             ALERTS: settings.alerts_topic,
             DEAD_LETTERS: settings.dead_letter_topic,
         }
-        self._publisher = Publisher(producer, topics, now_ms=lambda: time.time_ns() // 1_000_000, random=spread)
+        self._publisher = Publisher(producer, topics, now_ms=_now_ms, random=spread)
         self.topic_ids.update(await topic_ids(producer.client, [settings.transactions_topic, settings.labels_topic]))
         health = HealthServer(
             self.measures.registry, unready=self._unready, unhealthy=lambda: "", refresh=self._refresh
         )
         await health.start(settings.metrics_host, settings.metrics_port)
         self._resources.push_async_callback(health.stop)
+        looking = asyncio.create_task(self._look_at_waiting_labels(spread))
+        self._resources.push_async_callback(_cancelled, looking)
+
+    async def _look_at_waiting_labels(self, spread: Callable[[], float]) -> None:
+        wait_s = self.settings.label_wait_hours * 3_600
+        pause_s = min(_LONGEST_PAUSE_BETWEEN_LOOKS_S, wait_s / _LOOKS_A_WAIT)
+        while True:
+            # Not all workers at once.
+            await asyncio.sleep(pause_s * (0.5 + spread()))
+            try:
+                await self.labels.look_again(_now_ms(), self.settings.labels_topic, self._publisher.publish)
+            except (StoreUnavailableError, EntityStoreUnavailableError) as error:
+                _log.warning("labels that wait are looked at later: %s", error)
 
     def _unready(self) -> str:
         if len(self.backlog):
@@ -145,6 +166,15 @@ class Worker:
         """The partition was somebody else's meanwhile: drop what is held of its customers."""
         self.customers.discard_source(source)
         self.backlog.drop(source)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def run_worker(settings: Settings, artefacts: Artefacts) -> None:

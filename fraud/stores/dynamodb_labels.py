@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from fraud.ports import WaitingLabel
+from fraud.ports import Origin, WaitingLabel
 from fraud.stores.dynamodb import Item, is_lost_condition, unavailable
 from fraud.transaction import Label
 
@@ -14,6 +14,7 @@ from fraud.transaction import Label
 _WAITING = "label"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Label).decode
+_decode_origin = msgspec.msgpack.Decoder(Origin).decode
 
 
 class DynamoLabels:
@@ -54,21 +55,32 @@ class DynamoLabels:
                 return [label for label in labels if label.transaction_id == transaction_id]
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    async def park(self, label: Label, since_ms: int) -> None:
+    async def park(self, label: Label, origin: Origin) -> None:
         """Let a label wait for its transaction; one that waits already goes on waiting from when it began."""
         with unavailable("parking a label"):
-            await self._client.update_item(
-                TableName=self._table,
-                Key=_key(label),
-                UpdateExpression="SET waiting = :waiting, waiting_since_ms = if_not_exists(waiting_since_ms, :since)",
-                ExpressionAttributeValues={":waiting": {"S": _WAITING}, ":since": {"N": str(since_ms)}},
-            )
+            try:
+                await self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(label),
+                    ConditionExpression="attribute_not_exists(waiting)",
+                    UpdateExpression="SET waiting = :waiting, waiting_since_ms = :since, waiting_origin = :origin",
+                    ExpressionAttributeValues={
+                        ":waiting": {"S": _WAITING},
+                        ":since": {"N": str(origin.ingested_ms)},
+                        ":origin": {"B": _encode(origin)},
+                    },
+                )
+            except Exception as error:
+                if not is_lost_condition(error):
+                    raise
 
     async def settle(self, label: Label) -> None:
         """It waits no longer."""
         with unavailable("settling a label"):
             await self._client.update_item(
-                TableName=self._table, Key=_key(label), UpdateExpression="REMOVE waiting, waiting_since_ms"
+                TableName=self._table,
+                Key=_key(label),
+                UpdateExpression="REMOVE waiting, waiting_since_ms, waiting_origin",
             )
 
     async def waiting(self) -> list[WaitingLabel]:
@@ -84,7 +96,7 @@ class DynamoLabels:
             with unavailable("reading the labels that wait"):
                 answer = await self._client.query(**request)
             found += [
-                WaitingLabel(_decode(bytes(item["content"]["B"])), int(item["waiting_since_ms"]["N"]))
+                WaitingLabel(_decode(bytes(item["content"]["B"])), _decode_origin(bytes(item["waiting_origin"]["B"])))
                 for item in answer["Items"]
             ]
             if "LastEvaluatedKey" not in answer:

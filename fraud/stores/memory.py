@@ -94,9 +94,9 @@ class MemoryLabels:
             labels.append(label)
         return labels
 
-    async def park(self, label: Label, since_ms: int) -> None:
+    async def park(self, label: Label, origin: Origin) -> None:
         """Let a label wait; one that waits already goes on waiting from when it began."""
-        self._waiting.setdefault((label.user_id, label.transaction_id, label.label_id), WaitingLabel(label, since_ms))
+        self._waiting.setdefault((label.user_id, label.transaction_id, label.label_id), WaitingLabel(label, origin))
 
     async def settle(self, label: Label) -> None:
         """It waits no longer."""
@@ -104,4 +104,4 @@ class MemoryLabels:
 
     async def waiting(self) -> list[WaitingLabel]:
         """The labels that wait, longest first."""
-        return sorted(self._waiting.values(), key=attrgetter("since_ms"))
+        return sorted(self._waiting.values(), key=attrgetter("origin.ingested_ms"))
