@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 
 from fraud.stack import Stack, StackPorts
 
@@ -46,6 +48,8 @@ def worker_environment(stack: Stack, name: str, **settings: str) -> dict[str, st
         "metrics_port": str(StackPorts.free().redis),
         # The simulated year may lie ahead of the machine's clock.
         "future_tolerance_minutes": "99999999",
+        # Or behind it, and a replay knows nothing of stale alerts.
+        "stale_alert_minutes": "99999999",
         **own,
         **settings,
     }
@@ -60,16 +64,26 @@ def fraud(environment: dict[str, str], *arguments: str | Path) -> str:
     return finished.stdout
 
 
-class WorkerProcess:
-    """A worker that can be killed."""
+class Message(NamedTuple):
+    """A published message, and when: milliseconds since 1970."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self._environment, self.log = environment, log
+    published_ms: int
+    value: bytes
+
+
+class WorkerProcess:
+    """A worker that can be killed. `command` starts it in another way than `fraud worker`."""
+
+    def __init__(self, environment: dict[str, str], log: Path, command: Sequence[str] = (FRAUD, "worker")) -> None:
+        self._environment, self.log, self._command = environment, log, tuple(command)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, command: Sequence[str] = ()) -> None:
+        """Start it, this once by `command` if one is given."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen([FRAUD, "worker"], env=self._environment, stderr=log, stdout=log)
+            self._process = subprocess.Popen(
+                command or self._command, env=self._environment, stderr=log, stdout=log, stdin=subprocess.DEVNULL
+            )
 
     def wait_until_ready(self) -> None:
         url = f"http://127.0.0.1:{self._environment['FRAUD_METRICS_PORT']}/health/ready"
@@ -79,23 +93,81 @@ class WorkerProcess:
                 if answer.status == HTTPStatus.OK:
                     return
             time.sleep(0.2)
-        raise AssertionError(f"the worker does not become ready: {self.log.read_text()[-3000:]}")
+        raise AssertionError(f"the worker does not become ready: {self.last_lines}")
+
+    @property
+    def last_lines(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+    @property
+    def metrics(self) -> str:
+        """What it tells Prometheus."""
+        with urlopen(f"http://127.0.0.1:{self._environment['FRAUD_METRICS_PORT']}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
 
     def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        self.running.kill()
+        self.running.wait()
+
+    def pause(self) -> None:
+        """It stands still until `resume`: to everybody else it is away."""
+        self.running.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.running.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
         """Ask it to stop; its exit status."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(60)
+        self.running.send_signal(signal.SIGTERM)
+        return self.running.wait(PATIENCE_S)
 
     def end(self) -> None:
         """Whatever state it is in."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
+
+
+class TopicReader:
+    """Reads a topic as it grows: `decisions`, `alerts`, `dead_letter`. Needs to be closed."""
+
+    def __init__(self, environment: dict[str, str], name: str) -> None:
+        self._runner = asyncio.Runner()
+        self._topic = environment[f"FRAUD_{name.upper()}_TOPIC"]
+        self._servers = environment["FRAUD_KAFKA_BOOTSTRAP_SERVERS"]
+        self._consumer: AIOKafkaConsumer | None = None
+        self.messages: list[Message] = []
+
+    def read(self) -> list[Message]:
+        """Everything that the topic holds now."""
+        self._runner.run(self._read())
+        return self.messages
+
+    async def _read(self) -> None:
+        if self._consumer is None:
+            self._consumer = AIOKafkaConsumer(
+                self._topic,
+                bootstrap_servers=self._servers,
+                enable_auto_commit=False,
+                # Not by a seek, which would race with where a consumer starts by itself.
+                auto_offset_reset="earliest",
+            )
+            await self._consumer.start()
+        # Brokers may be away for a while, and that is what is tested.
+        with suppress(KafkaError):
+            ends = await self._consumer.end_offsets(self._consumer.assignment())
+            while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
+                for records in (await self._consumer.getmany(timeout_ms=500)).values():
+                    self.messages += [Message(record.timestamp, record.value) for record in records]
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            self._runner.run(self._consumer.stop())
+        self._runner.close()
 
 
 def published(environment: dict[str, str], name: str) -> list[dict[str, Any]]:
@@ -137,4 +209,4 @@ def wait_for_decisions(environment: dict[str, str], count: int, worker: WorkerPr
         if len(identities(messages)) >= count:
             return messages
         time.sleep(0.5)
-    raise AssertionError(f"{len(identities(messages))} of {count} decided; {worker.log.read_text()[-3000:]}")
+    raise AssertionError(f"{len(identities(messages))} of {count} decided; {worker.last_lines}")

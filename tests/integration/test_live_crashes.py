@@ -4,49 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
+import killed_worker
 import pytest
 from aiokafka import AIOKafkaConsumer
-from live_worker import WorkerProcess, fraud, identities, published, wait_for_decisions, worker_environment
+from killed_worker import STAGES
+from live_worker import PATIENCE_S, Message, TopicReader, WorkerProcess, fraud, worker_environment
+from undisturbed import Differences, disorderly, identity_of, replay, simulated_lines, wait_for_all, write_lines
 
 from fraud.live.kafka import Publisher, connection
 from fraud.live.outgoing import Outgoing
 from fraud.settings import PREFIX, load_settings
 from fraud.stack import Stack
 
-TRANSACTIONS = 2_000
-KILLS = 4
+ANY_MOMENT = "any moment"
+# `make soak` goes through every stage, in so many rounds; without it, through those that leave most behind.
+SOAK_ROUNDS = int(os.environ.get("SOAK_ROUNDS", "0"))
+SHORT = ("half of history written", "history written", "entities being counted", "half published", "acknowledged")
+KILLS = [*STAGES, ANY_MOMENT] * SOAK_ROUNDS if SOAK_ROUNDS else [*SHORT, ANY_MOMENT]
+# A worker handles up to three batches of 64 until it is killed; some are left for the last one.
+TRANSACTIONS_A_KILL = 250
+SESSION_TIMEOUT_S = 6
+KILLED_WORKER = Path(killed_worker.__file__)
+REPORT = Path(__file__).parents[2] / "build" / "crashes.json"
 
 
 @pytest.fixture
 def environment(stack: Stack) -> dict[str, str]:
-    return worker_environment(stack, "crashes")
+    return worker_environment(stack, "crashes", session_timeout_seconds=str(SESSION_TIMEOUT_S))
 
 
 @pytest.fixture
 def transactions(tmp_path: Path, environment: dict[str, str]) -> Path:
-    """Simulated transactions without labels, some of them sent twice, and lines that are no transactions."""
-    simulated, file = tmp_path / "simulated.jsonl", tmp_path / "transactions.jsonl"
-    fraud(environment, "simulate", "--out", simulated, "--days", "40", "--customers", "120", "--seed", "5")
-    spread = random.Random(5)
-    lines = []
-    for line in simulated.read_text().splitlines()[:TRANSACTIONS]:
-        record = json.loads(line)
-        lines.append(json.dumps({name: value for name, value in record.items() if not is_of_label(name)}))
-        if spread.random() < 0.02:
-            # Lately enough that a repetition is known as one.
-            lines.append(spread.choice(lines[-100:]))
-    file.write_text("\n".join(lines) + "\n")
-    return file
-
-
-def is_of_label(name: str) -> bool:
-    return name.startswith("label") or name == "scenario"
+    """Simulated transactions without labels, some of them sent twice, some late."""
+    lines = simulated_lines(environment, tmp_path, TRANSACTIONS_A_KILL * len(KILLS))
+    return write_lines(tmp_path / "transactions.jsonl", disorderly(lines))
 
 
 @pytest.fixture
@@ -97,35 +100,59 @@ def test_a_worker_can_be_stopped_while_it_starts(environment: dict[str, str], wo
 def test_decisions_after_kills_are_those_of_an_undisturbed_replay(
     environment: dict[str, str], transactions: Path, worker: WorkerProcess, tmp_path: Path
 ) -> None:
-    replayed = tmp_path / "replayed"
-    fraud(environment, "replay", transactions, "--out", replayed, "--decisions-jsonl")
-    expected = {
-        message["decision"]["transaction_id"]: message
-        for message in map(json.loads, (replayed / "decisions.jsonl").read_text().splitlines())
-    }
+    """Killed at every stage of a batch, and at random moments; the long form of `make soak` kills more often."""
+    expected = replay(environment, transactions, tmp_path / "replayed")
     fraud(environment, "init")
     fraud(environment, "produce", transactions, "--speed", "max")
     moments = random.Random(11)
-    for kill in range(1, KILLS + 1):
+    decisions, alerts = TopicReader(environment, "decisions"), TopicReader(environment, "alerts")
+    killed_ms = []
+    with closing(decisions), closing(alerts):
+        for kill, stage in enumerate(KILLS, 1):
+            if stage == ANY_MOMENT:
+                worker.start()
+                wait_for_all(decisions, expected.decisions, 0.9 * kill / len(KILLS), worker)
+                time.sleep(moments.random())
+                worker.kill()
+            else:
+                # A worker stops once, but takes many batches.
+                visit = 1 if stage == "stopping" else moments.randrange(1, 4)
+                worker.start((sys.executable, str(KILLED_WORKER), stage, str(visit)))
+                if stage == "stopping":
+                    wait_for_all(decisions, expected.decisions, 0.9 * kill / len(KILLS), worker)
+                    worker.running.send_signal(signal.SIGTERM)
+                assert worker.running.wait(PATIENCE_S) == -signal.SIGKILL, (stage, worker.last_lines)
+            killed_ms.append(time.time_ns() // 1_000_000)
         worker.start()
-        wait_for_decisions(environment, len(expected) * kill // (KILLS + 2), worker)
-        # Anywhere in the batches that follow.
-        time.sleep(moments.random())
-        worker.kill()
-    worker.start()
-    worker.wait_until_ready()
-    messages = wait_for_decisions(environment, len(expected), worker)
-    assert worker.stop() == 0
-    assert identities(messages) == expected.keys()
-    differing = {
-        (name, str(value), str(expected[decision["transaction_id"]]["decision"][part][name]))
-        for decision in (message["decision"] for message in messages)
-        for part in ("features", "profile")
-        for name, value in decision[part].items()
-        if value != expected[decision["transaction_id"]]["decision"][part][name]
+        found = expected.compare(wait_for_all(decisions, expected.decisions, 1.0, worker))
+        assert worker.stop() == 0
+        _report(found, decisions.read(), killed_ms)
+        assert (found.wrong, found.degraded) == ({}, frozenset())
+        assert expected.compare_alerts(alerts.read()).wrong == {}
+
+
+def _report(found: Differences, messages: Sequence[Message], killed_ms: Sequence[int]) -> None:
+    """What the kills came to, for whoever runs the long form."""
+    published_ms = sorted(message.published_ms for message in messages)
+    # Of those who came back to publish something before they were killed again.
+    recovered_s = sorted(
+        (published_ms[place] - moment) / 1_000
+        for moment, next_kill_ms in pairwise([*killed_ms, published_ms[-1] + 1])
+        if (place := bisect_right(published_ms, moment)) < len(published_ms) and published_ms[place] < next_kill_ms
+    )
+    figures = {
+        "kills": len(killed_ms),
+        "kills after which a decision came before the next kill": len(recovered_s),
+        "decisions": len({identity_of(message.value) for message in messages}),
+        "lost": len(found.lost),
+        "doubled": len(found.doubled),
+        "changed": len(found.changed),
+        "published again with the same bytes": found.repeated,
+        "seconds from a kill to the next decision": {
+            "median": round(median(recovered_s), 1),
+            "worst": round(recovered_s[-1], 1),
+        },
+        "seconds after which a silent worker loses its partitions": SESSION_TIMEOUT_S,
     }
-    assert differing == set()
-    assert all(message == expected[message["decision"]["transaction_id"]] for message in messages)
-    alerts = identities(published(environment, "alerts"))
-    replayed_alerts = map(json.loads, (replayed / "alerts.jsonl").read_text().splitlines())
-    assert alerts == identities(list(replayed_alerts))
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps(figures, indent=2) + "\n")
