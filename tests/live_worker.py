@@ -86,14 +86,18 @@ class WorkerProcess:
             )
 
     def wait_until_ready(self) -> None:
-        url = f"http://127.0.0.1:{self._environment['FRAUD_METRICS_PORT']}/health/ready"
         end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            with suppress(OSError), urlopen(url, timeout=10) as answer:
-                if answer.status == HTTPStatus.OK:
-                    return
+        while not self.is_ready:
+            assert time.monotonic() < end, f"the worker does not become ready: {self.last_lines}"
             time.sleep(0.2)
-        raise AssertionError(f"the worker does not become ready: {self.last_lines}")
+
+    @property
+    def is_ready(self) -> bool:
+        """What it says of itself."""
+        url = f"http://127.0.0.1:{self._environment['FRAUD_METRICS_PORT']}/health/ready"
+        with suppress(OSError), urlopen(url, timeout=10) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+        return False
 
     @property
     def last_lines(self) -> str:
