@@ -15,6 +15,7 @@ from training.configuration import FitConfiguration
 from training.dataset import DatasetError
 from training.estimators import training_mean
 from training.evaluation import JudgedPeriod
+from training.exact_scores import unrounded_scores
 from training.fit import fitted_estimator
 from training.labelled_rows import LabelledRows
 from training.metrics.judged import FloatArray
@@ -45,9 +46,9 @@ def prequential(
 ) -> PrequentialRun:
     """Fit and score every configuration, by name, over its own splits; all have the same test periods in order.
 
-    Each period is scored by the scores that the service would give. A period is skipped, for all configurations, if one
-    of them has nothing to learn from there. `announce` is told one line about each fit. Raises `ValueError` when test
-    periods differ.
+    Each period is scored as the service would, but for the rounding. A period is skipped, for all configurations, if
+    one of them has nothing to learn from there. `announce` is told one line about each fit. Raises `ValueError` when
+    test periods differ.
     """
     splits = {name: list(of_name) for name, (_, of_name) in configurations.items()}
     tests = {tuple((split.test_from_ms, split.test_to_ms) for split in of_name) for of_name in splits.values()}
@@ -99,6 +100,6 @@ def _period(
             )
         estimator = fitted_estimator(training, rows.origin.feature_names, configuration, halves)
         estimate = Estimate(estimator, rows.origin.feature_names, training_mean(estimator))
-        scores[name] = estimate.score(rows.matrix[positions])
+        scores[name] = unrounded_scores(estimate, rows.matrix[positions])
         announce(f"{name}: learned from {training.row_count:,} rows with {training.fraud_count:,} frauds")
     return JudgedPeriod(split.test_from_ms, judged, scores)

@@ -12,6 +12,7 @@ from fraud.scoring.model import Estimate
 from training.configuration import Choice, ConfigurationError, FitConfiguration, SearchConfiguration, with_settings
 from training.dataset import Dataset, DatasetError
 from training.estimators import training_mean
+from training.exact_scores import unrounded_scores
 from training.fit import fitted_estimator
 from training.labelled_rows import LabelledRows
 from training.metrics.cards import CARDS_A_DAY, CardRanking
@@ -127,7 +128,7 @@ def _value(
     names = rows.origin.feature_names
     for week in weeks:
         estimator = fitted_estimator(week.training, names, configuration)
-        scores = Estimate(estimator, names, training_mean(estimator)).score(week.matrix)
+        scores = unrounded_scores(Estimate(estimator, names, training_mean(estimator)), week.matrix)
         ranking = Ranking(scores, week.judged.labels)
         if plan.objective == "card_precision":
             value = CardRanking(scores, week.judged).precision(CARDS_A_DAY)

@@ -128,6 +128,7 @@ def judged_period(
     """The rows of the period with every model's scores. Raises `DatasetError` without both classes."""
     from training.dataset import DatasetError
     from training.evaluation import JudgedPeriod
+    from training.exact_scores import unrounded_scores
 
     positions = rows.test_positions(from_ms, to_ms, compromised_from_ms=compromised_from_ms)
     judged = rows.judged(positions)
@@ -135,4 +136,5 @@ def judged_period(
         raise DatasetError(
             f"of {len(judged)} labelled rows in the period {int(judged.labels.sum())} are fraud: nothing can be judged"
         )
-    return JudgedPeriod(from_ms, judged, {name: model.score(rows.matrix[positions]) for name, model in models.items()})
+    scores = {name: unrounded_scores(model, rows.matrix[positions]) for name, model in models.items()}
+    return JudgedPeriod(from_ms, judged, scores)
