@@ -90,7 +90,9 @@ def generate(random: Random, count: int, *, keys: int = 2, sources: int = 2, cal
 
 
 def mark_of(event: EntityEvent, is_fraud: bool) -> Mark:
-    return Mark(((event.kind, event.key),), f"{event.kind} {event.key} {event.offset}", event.timestamp_ms, is_fraud)
+    # Of two sources, events may have the same offset; a transaction has one time.
+    transaction_id = f"{event.kind} {event.key} {event.offset} {event.timestamp_ms}"
+    return Mark(((event.kind, event.key),), transaction_id, event.timestamp_ms, is_fraud)
 
 
 def normal_form(state: EntityState) -> Any:

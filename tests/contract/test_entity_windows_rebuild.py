@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from random import Random
@@ -68,13 +69,14 @@ class Scene:
         return True
 
     async def judge(self, event: EntityEvent) -> None:
-        """A label: durable first, then known to Redis."""
+        """A label: durable first, then known to Redis; where Redis has nothing the rebuild will bring it."""
         mark = mark_of(event, self.random.random() < 0.8)
         self.frauds.pop(mark.transaction_id, None)
         if mark.is_fraud:
             self.frauds[mark.transaction_id] = EntityMark(mark.keys, mark.transaction_id, mark.timestamp_ms)
-        for store in (self.worker, self.memory):
-            await store.mark(mark.keys, mark.transaction_id, mark.timestamp_ms, mark.is_fraud)
+        with suppress(EntityStoreUnavailableError):
+            await self.worker.mark(mark.keys, mark.transaction_id, mark.timestamp_ms, mark.is_fraud)
+        await self.memory.mark(mark.keys, mark.transaction_id, mark.timestamp_ms, mark.is_fraud)
 
     async def read_history(self) -> AsyncIterator[SourceEvent]:
         """As the scan of a table reads it: in no order, while the worker goes on, with some of what that writes."""
