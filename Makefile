@@ -7,11 +7,13 @@ READY := $(VENV)/.ready
 DEMO_DAYS ?= 60
 DEMO_CUSTOMERS ?= 2000
 BENCH_ARGS ?=
+SOAK_ROUNDS ?= 5
+SOAK_RUNS ?= 5000
 
 # Command and Debian package of everything that the tests start.
 PREREQUISITES := java:default-jre-headless mvn:maven redis-server:redis-server chromium:chromium chromedriver:chromium-driver
 
-.PHONY: demo test prerequisites check setup bench notebooks model lock clean
+.PHONY: demo test soak prerequisites check setup bench notebooks model lock clean
 
 demo: setup
 	@$(BIN)/fraud simulate --out demo/transactions.jsonl --days $(DEMO_DAYS) --customers $(DEMO_CUSTOMERS) --merchants 600 --seed 1
@@ -20,6 +22,14 @@ demo: setup
 
 test: prerequisites setup check
 	$(BIN)/python -m pytest
+
+# The long form of what the tests do in short: every stage of a batch killed so many times, outages of a minute,
+# thousands of simulated runs. Figures are left in build/crashes.json and build/partitions.json.
+soak: prerequisites setup
+	SOAK_ROUNDS=$(SOAK_ROUNDS) SOAK_OUTAGE_SECONDS=60 $(BIN)/python -m pytest tests/integration/test_live_crashes.py \
+	  tests/integration/test_live_outages.py tests/integration/test_live_rebalances.py
+	$(BIN)/python -m pytest tests/simulation --runs $(SOAK_RUNS)
+	@cat build/crashes.json build/partitions.json
 
 prerequisites:
 	@missing=""; for entry in $(PREREQUISITES); do \
