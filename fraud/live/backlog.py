@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from fraud.features.extraction import EntityStates
@@ -69,10 +70,15 @@ class EntityBacklog:
         await self.catch_up()
         await self._windows.mark(keys, transaction_id, timestamp_ms, is_fraud)
 
+    async def keep_catching_up(self) -> None:
+        """Try again and again, until cancelled: a worker that gets no more events must catch up, too."""
+        while True:
+            await self._sleep(_PAUSE_S)
+            with suppress(EntityStoreUnavailableError):
+                await self.catch_up()
+
     async def catch_up(self) -> None:
-        """Count what is waiting; without it a worker that gets no more events would never. Raises
-        `EntityStoreUnavailableError`.
-        """
+        """Count what is waiting. Raises `EntityStoreUnavailableError`."""
         while self._waiting:
             source, events = self._waiting[0]
             await self._windows.commit(source, events)

@@ -124,6 +124,8 @@ class Worker:
         self._resources.push_async_callback(health.stop)
         looking = asyncio.create_task(self._look_at_waiting_labels(spread))
         self._resources.push_async_callback(_cancelled, looking)
+        catching_up = asyncio.create_task(self.backlog.keep_catching_up())
+        self._resources.push_async_callback(_cancelled, catching_up)
 
     async def _look_at_waiting_labels(self, spread: Callable[[], float]) -> None:
         wait_s = self.settings.label_wait_hours * 3_600
