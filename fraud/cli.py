@@ -267,12 +267,13 @@ def _records(number: int) -> str:
 def _add_commands() -> None:
     from fraud.live.command import produce_command, tail_command, worker_command
     from fraud.live.dead_letters_command import dead_letters_command
+    from fraud.live.rebuild_command import rebuild_command
     from fraud.live.setup_command import init_command
     from fraud.settings_command import settings_command
     from fraud.simulator.command import simulate_command
     from fraud.stack.command import stack_command
 
-    for command in (init_command, worker_command, produce_command, tail_command, dead_letters_command):
+    for command in (init_command, worker_command, produce_command, tail_command, dead_letters_command, rebuild_command):
         cli.add_command(command)
     cli.add_command(settings_command)
     cli.add_command(simulate_command)

@@ -416,19 +416,7 @@ class Pipeline:
         origin = live.origins[position]
         self._extraction.absorb_entities(transaction, states, first_time, origin.source, origin.offset)
         events = live.entity_events.setdefault(origin.source, [])
-        for kind, key in self._extraction.entity_keys(transaction):
-            events.append(
-                EntityEvent(
-                    kind,
-                    key,
-                    origin.offset,
-                    transaction.timestamp_ms,
-                    transaction.base_amount_minor,
-                    transaction.user_id,
-                    transaction.card_id,
-                    first_time,
-                )
-            )
+        events += entity_events(self._extraction, transaction, origin, first_time=first_time)
 
     def _refuse_repetition(
         self, position: int, transaction: Transaction, seen: int, entities: EntityStates, progress: _Progress
@@ -450,3 +438,22 @@ class Pipeline:
 
 def _history_key(transaction: Transaction) -> tuple[str, int, str]:
     return transaction.user_id, transaction.timestamp_ms, transaction.transaction_id
+
+
+def entity_events(
+    extraction: Extraction, transaction: Transaction, origin: Origin, *, first_time: bool
+) -> list[EntityEvent]:
+    """An authorisation as each of its entities counts it."""
+    return [
+        EntityEvent(
+            kind,
+            key,
+            origin.offset,
+            transaction.timestamp_ms,
+            transaction.base_amount_minor,
+            transaction.user_id,
+            transaction.card_id,
+            first_time,
+        )
+        for kind, key in extraction.entity_keys(transaction)
+    ]

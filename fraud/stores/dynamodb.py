@@ -119,6 +119,18 @@ class DynamoCustomerTables:
         }
         return [decode_body(bytes(item["body"]["B"])) async for item in self._query(request)]
 
+    async def every_event(self) -> AsyncIterator[HistoryRecord]:
+        """All of history, without the decisions, in no order: a customer's events together, by time."""
+        request: dict[str, Any] = {"TableName": self._history, "ProjectionExpression": "body"}
+        while True:
+            with unavailable("reading all of history"):
+                answer = await self._client.scan(**request)
+            for item in answer["Items"]:
+                yield decode_body(bytes(item["body"]["B"]))
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
     async def _query(self, request: dict[str, Any]) -> AsyncIterator[Item]:
         while True:
             with unavailable("reading history"):

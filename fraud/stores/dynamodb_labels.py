@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -102,6 +103,28 @@ class DynamoLabels:
             if "LastEvaluatedKey" not in answer:
                 return found
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    async def every_transaction(self) -> AsyncIterator[list[Label]]:
+        """The labels of each transaction that has any, in no order."""
+        request: dict[str, Any] = {"TableName": self._table, "ProjectionExpression": "content"}
+        # A customer's labels come together, though a transaction's need not where identifiers hold the separator.
+        user_id: str | None = None
+        by_transaction: dict[str, list[Label]] = {}
+        while True:
+            with unavailable("reading all labels"):
+                answer = await self._client.scan(**request)
+            for item in answer["Items"]:
+                label = _decode(bytes(item["content"]["B"]))
+                if label.user_id != user_id:
+                    for labels in by_transaction.values():
+                        yield labels
+                    user_id, by_transaction = label.user_id, {}
+                by_transaction.setdefault(label.transaction_id, []).append(label)
+            if "LastEvaluatedKey" not in answer:
+                break
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        for labels in by_transaction.values():
+            yield labels
 
 
 def _key(label: Label) -> Item:
