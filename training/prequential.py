@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from fraud.scoring.model import Estimate
 from training.calibration import held_out
 from training.configuration import FitConfiguration
@@ -18,7 +20,7 @@ from training.evaluation import JudgedPeriod
 from training.exact_scores import unrounded_scores
 from training.fit import fitted_estimator
 from training.labelled_rows import LabelledRows
-from training.metrics.judged import FloatArray
+from training.metrics.judged import FloatArray, JudgedRows
 from training.splits import Split
 
 
@@ -64,6 +66,35 @@ def prequential(
         else:
             periods.append(outcome)
     return PrequentialRun(periods, skipped)
+
+
+def side_by_side(one: PrequentialRun, other: PrequentialRun) -> PrequentialRun:
+    """Two runs over the same transactions with different features as one: the periods that both have judged.
+
+    Raises `DatasetError` if a period holds other transactions in one than in the other.
+    """
+    others = {period.test_from_ms: period for period in other.periods}
+    periods = []
+    for period in one.periods:
+        twin = others.get(period.test_from_ms)
+        if twin is None:
+            continue
+        if not _same_rows(period.judged, twin.judged):
+            raise DatasetError(
+                "the datasets do not hold the same transactions: make both from the same files, with the same label "
+                "delay and period"
+            )
+        periods.append(JudgedPeriod(period.test_from_ms, period.judged, {**period.scores, **twin.scores}))
+    both = {period.test_from_ms for period in periods}
+    skipped = {period.test_from_ms: period for period in (*one.skipped, *other.skipped)}
+    return PrequentialRun(periods, [skipped[start] for start in sorted(skipped) if start not in both])
+
+
+def _same_rows(one: JudgedRows, other: JudgedRows) -> bool:
+    return all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ("timestamps_ms", "customers", "labels", "base_amounts_minor", "scenarios")
+    )
 
 
 def _period(

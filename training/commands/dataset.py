@@ -61,9 +61,12 @@ def dataset(
     with refusals_for_people():
         request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period)
         replayed = ReplayedFiles(load_settings(), request, perf_counter)
-        with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
-            written = write_dataset(out, replayed.origin, replayed.features, replayed.blocks(advance))
-        say_refused(replayed.rejected, replayed.first_rejected)
+        try:
+            with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
+                written = write_dataset(out, replayed.origin, replayed.features, replayed.blocks(advance))
+        finally:
+            # Also where every record was refused, and nothing else says why nothing is left.
+            say_refused(replayed.rejected, replayed.first_rejected)
         rows = read_dataset(out)
     known_by_ms = int(rows.timestamps_ms.max()) if as_of_ms is None else as_of_ms
     maturity = label_delay_days if maturity_days is None else maturity_days

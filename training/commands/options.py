@@ -125,10 +125,12 @@ def load_rows(
     period = Period(-math.inf if from_ms is None else from_ms, math.inf if to_ms is None else to_ms)
     request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period)
     replayed = ReplayedFiles(load_settings(), request, perf_counter)
-    with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
-        rows = rows_of_blocks(replayed.origin, replayed.blocks(advance))
-    say_refused(replayed.rejected, replayed.first_rejected)
-    return rows
+    try:
+        with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
+            return rows_of_blocks(replayed.origin, replayed.blocks(advance))
+    finally:
+        # Also where every record was refused, and nothing else says why nothing is left.
+        say_refused(replayed.rejected, replayed.first_rejected)
 
 
 def say_refused(count: int, first: str) -> None:

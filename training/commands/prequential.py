@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     help="A configuration that the others are compared with.",
 )
 @click.option(
+    "--baseline-dataset",
+    type=click.Path(path_type=Path),
+    metavar="FILE.parquet",
+    help="Baselines learn from this dataset of the same transactions, which may have other features.",
+)
+@click.option(
     "--label-delay-days",
     "delays",
     type=click.FloatRange(min=0),
@@ -63,6 +69,7 @@ def prequential(
     feature_set_name: str,
     configuration_files: tuple[Path, ...],
     baseline_files: tuple[Path, ...],
+    baseline_dataset: Path | None,
     delays: tuple[float, ...],
     first_test: int,
     weeks: int,
@@ -78,16 +85,27 @@ def prequential(
     """Slide over the weeks of FILE... (transactions, or one dataset): predict a week, then learn from it."""
     from training.configuration import load_configuration
     from training.dataset import DatasetError
+    from training.dataset_file import read_dataset
     from training.evaluation import evaluate
+    from training.prequential import side_by_side
     from training.report.page import Section
     from training.splits import WeeklyProtocol
 
     with refusals_for_people():
-        configurations = {file.stem: load_configuration(file) for file in (*baseline_files, *configuration_files)}
+        _check_names((*baseline_files, *configuration_files))
+        own = {file.stem: load_configuration(file) for file in configuration_files}
+        baselines = {file.stem: load_configuration(file) for file in baseline_files}
+        configurations = baselines | own
+        baseline_rows = None if baseline_dataset is None else read_dataset(baseline_dataset)
         sections = []
         for delay in delays:
             rows = load_rows(files, mapping_name, feature_set_name, delay)
             delay_days = rows.origin.label_delay_days
+            if baseline_rows is not None and baseline_rows.origin.label_delay_days != delay_days:
+                raise DatasetError(
+                    f"{baseline_dataset} was made with a label delay of {baseline_rows.origin.label_delay_days:g} "
+                    f"days, the transactions are judged with {delay_days:g}: make it again"
+                )
             protocol = WeeklyProtocol(
                 first_test_ms=first_test,
                 count=weeks,
@@ -95,7 +113,10 @@ def prequential(
                 delay_days=delay_days,
                 removed_days=None if keep_compromised else (delay_days + 7 if removed_days is None else removed_days),
             )
-            run = _run(rows, configurations, protocol)
+            if baseline_rows is None:
+                run = _run(rows, configurations, protocol)
+            else:
+                run = side_by_side(_run(baseline_rows, baselines, protocol), _run(rows, own, protocol))
             title = f"Labels known after {delay_days:g} days"
             if not run.periods:
                 raise DatasetError(f"{title}: every test week was skipped, the first because {run.skipped[0].reason}")
@@ -116,6 +137,13 @@ def prequential(
         ]
         write_evaluations(out, "Week after week", files, rows, sections, described, unknowable(rows))
     click.echo(f"written to {out}")
+
+
+def _check_names(files: tuple[Path, ...]) -> None:
+    names = [file.stem for file in files]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise click.UsageError(f"two configurations are named {twice!r}: models are told apart by the files' names")
 
 
 def _run(rows: LabelledRows, configurations: dict[str, FitConfiguration], protocol: WeeklyProtocol) -> PrequentialRun:
