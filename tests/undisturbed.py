@@ -185,6 +185,15 @@ def wait_for_all(
         time.sleep(0.3)
 
 
+def wait_for_messages(reader: TopicReader, count: int, worker: WorkerProcess) -> Sequence[Message]:
+    """Everything in a topic, once it has so many messages."""
+    end = time.monotonic() + PATIENCE_S
+    while len(reader.read()) < count:
+        assert time.monotonic() < end, f"{len(reader.messages)} of {count} published; {worker.last_lines}"
+        time.sleep(0.3)
+    return reader.messages
+
+
 def simulated_lines(environment: dict[str, str], folder: Path, count: int) -> list[str]:
     """Simulated transactions as lines of JSON, without labels."""
     simulated = folder / "simulated.jsonl"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hostile_messages import Hostile, hostile
 from live_worker import TopicReader, WorkerProcess, fraud, worker_environment
-from undisturbed import disorderly, replay, simulated_lines, wait_for_all, write_lines
+from undisturbed import disorderly, replay, simulated_lines, wait_for_all, wait_for_messages, write_lines
 
 from fraud.live.dead_letter import DeadLetterBox, decode_dead_letter
 from fraud.live.kafka import connection
@@ -47,11 +47,12 @@ def test_hostile_messages_are_dead_letters_and_all_others_are_decided(
     decisions, letters = TopicReader(environment, "decisions"), TopicReader(environment, "dead_letter")
     with closing(decisions), closing(letters):
         found = expected.compare(wait_for_all(decisions, expected.decisions, 1.0, worker))
+        published = wait_for_messages(letters, HOSTILE, worker)
         assert worker.stop() == 0
         assert (found.wrong, found.degraded) == ({}, frozenset())
         settings = load_settings(environment)
         box = DeadLetterBox(settings.dead_letter_key, settings.dead_letter_key_id, os.urandom)
-        told = {letter.offset: letter for letter in (decode_dead_letter(one.value) for one in letters.read())}
+        told = {letter.offset: letter for letter in (decode_dead_letter(one.value) for one in published)}
     assert told.keys() == sent.keys()
     wrong = {(sent[offset].code, told[offset].code) for offset in sent if sent[offset].code != told[offset].code}
     assert wrong == set()
