@@ -96,7 +96,6 @@ class DecisionService:
         # A batch that is cancelled takes some steps to end, and then forgets its customers: not those of the next one.
         async with self._one_at_a_time:
             outgoing += await self._process(readable)
-        self._measures.published(outgoing)
         return outgoing
 
     def _check_clock(self, message: TransactionMessage, place: MessagePlace) -> None:
@@ -111,7 +110,7 @@ class DecisionService:
             )
 
     def _dead_letter(self, arrival: Arrival | ReadArrival, error: InvalidTransactionError) -> Outgoing:
-        self._measures.refused(error.code)
+        self._measures.refused(arrival.place.topic, error.code)
         return sealed(self._box, error, arrival.place, arrival.value, self._limits.secret_fields)
 
     async def _process(self, arrivals: Sequence[ReadArrival]) -> list[Outgoing]:
@@ -124,7 +123,7 @@ class DecisionService:
                 return await self._attempt(arrivals)
             except StoreUnavailableError as error:
                 self._customers.abandon()
-                self._measures.retried()
+                self._measures.retried("transactions")
                 _log.warning("%d transactions wait for a store: %s", len(arrivals), error)
                 await self._sleep(pause_s * (0.5 + self._random()))
                 pause_s = min(2 * pause_s, _LAST_PAUSE_S)

@@ -61,6 +61,21 @@ class Connection:
             enable_auto_commit=False,
         )
 
+    def observer(self, group: str) -> AIOKafkaConsumer:
+        """A client that reads no partition and only asks about them and about what `group` acknowledged, not started
+        yet.
+        """
+        return AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers,
+            security_protocol=self.security_protocol,
+            ssl_context=self.ssl_context,
+            sasl_mechanism=self.sasl_mechanism,
+            sasl_plain_username=self.sasl_username,
+            sasl_plain_password=self.sasl_password,
+            group_id=group,
+            enable_auto_commit=False,
+        )
+
     def producer(self, linger_ms: int = 0) -> AIOKafkaProducer:
         """A producer whose messages are there once all replicas have them, not started yet."""
         return AIOKafkaProducer(
@@ -105,7 +120,8 @@ class Publisher:
     """Publishes what a batch decided: returns when every broker that must have it has it.
 
     `topics` are the names on the cluster of the three topics of `outgoing`, `now_ms` the time since 1970: a message
-    without a time would be older than any retention, and be deleted by the broker's next sweep.
+    without a time would be older than any retention, and be deleted by the broker's next sweep. `retried` is told of
+    every attempt that failed.
     """
 
     def __init__(
@@ -115,9 +131,11 @@ class Publisher:
         *,
         now_ms: Callable[[], int],
         random: Callable[[], float],
+        retried: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
         self._now_ms = now_ms
+        self._retried = retried
         self._producer = producer
         self._topics = topics
         self._random = random
@@ -136,6 +154,7 @@ class Publisher:
             try:
                 await self._send(topic, partition, group)
             except KafkaError as error:
+                self._retried()
                 _log.warning("%d messages wait for %s: %r", len(group), topic, error)
                 await self._sleep(pause_s * (0.5 + self._random()))
                 pause_s = min(2 * pause_s, _LAST_PAUSE_S)

@@ -80,7 +80,8 @@ class LabelService:
             try:
                 label = self._tokenised(decode_label(arrival.value))
             except InvalidTransactionError as error:
-                self._measures.labels.labels("refused").inc()
+                self._measures.label("refused")
+                self._measures.refused(arrival.place.topic, error.code)
                 outgoing.append(sealed(self._box, error, arrival.place, arrival.value, ()))
             else:
                 by_transaction[label.user_id, label.transaction_id].append((label, arrival.place))
@@ -99,7 +100,7 @@ class LabelService:
             if found is not None:
                 await self._until_stores_answer(partial(self._count, label, found, now_ms, None))
                 await self._labels.settle(label)
-                self._measures.labels.labels("found").inc()
+                self._measures.label("found")
             elif now_ms - waiting.origin.ingested_ms > self._wait_ms:
                 reason = (
                     f"names a transaction of {label.user_id} that did not come within "
@@ -108,7 +109,8 @@ class LabelService:
                 error = InvalidTransactionError("unknown_transaction", "transaction_id", reason, label.transaction_id)
                 await publish([sealed(self._box, error, _place(waiting, topic), encode_label(label), ())])
                 await self._labels.settle(label)
-                self._measures.labels.labels("given up").inc()
+                self._measures.label("given_up")
+                self._measures.refused(topic, error.code)
 
     def _tokenised(self, label: Label) -> Label:
         if self._tokeniser is None:
@@ -127,7 +129,7 @@ class LabelService:
             try:
                 await attempt()
             except (StoreUnavailableError, EntityStoreUnavailableError) as error:
-                self._measures.retried()
+                self._measures.retried("labels")
                 _log.warning("a label waits for a store: %s", error)
                 await self._sleep(pause_s * (0.5 + self._random()))
                 pause_s = min(2 * pause_s, _LAST_PAUSE_S)
@@ -139,10 +141,10 @@ class LabelService:
         found = await self._find(label)
         if found is None:
             await self._labels.park(label, origin)
-            self._measures.labels.labels("parked").inc()
+            self._measures.label("parked")
             return
         await self._count(label, found, origin.ingested_ms, known)
-        self._measures.labels.labels("counted").inc()
+        self._measures.label("counted")
 
     async def _find(self, label: Label) -> StoredDecision | None:
         return await self._transactions.find(label.user_id, label.transaction_id, label.transaction_timestamp_ms)

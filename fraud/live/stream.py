@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP, EventT
 
 from fraud.live.dead_letter import MessagePlace
@@ -171,8 +172,11 @@ class WorkerApp(faust.App):
         await self.finish()
 
     def assignment_now(self) -> set[TP]:
-        """The partitions that are this worker's now."""
-        return set(self.consumer.assignment())
+        """The partitions that are this worker's now; none before it has joined the group."""
+        try:
+            return set(self.consumer.assignment())
+        except ConsumerNotStarted:
+            return set()
 
     def interrupted(self, assigned: set[TP]) -> set[TP]:
         """Of all partitions known, those not held from the last generation of the group to this one."""
@@ -258,4 +262,7 @@ def _credentials(connection: Connection) -> Any:
 
 def run_app(app: WorkerApp, loop: asyncio.AbstractEventLoop) -> None:
     """Run the app until a signal stops it; ends the process."""
-    faust.Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False).execute_from_commandline()
+    worker = faust.Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
+    # It would show the terminal's cursor again, in the middle of the log.
+    worker.spinner = None
+    worker.execute_from_commandline()

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from os import urandom
 from tempfile import TemporaryDirectory
 
 import uvloop
+from prometheus_client import disable_created_metrics
 
 from fraud.bootstrap import Artefacts, build_pipeline, state_limits
 from fraud.features.extraction import Extraction
@@ -23,7 +24,8 @@ from fraud.live.health import HealthServer
 from fraud.live.kafka import Connection, Publisher, connection
 from fraud.live.labels import LabelService
 from fraud.live.measures import Measures
-from fraud.live.outgoing import ALERTS, DEAD_LETTERS, DECISIONS
+from fraud.live.outgoing import ALERTS, DEAD_LETTERS, DECISIONS, Outgoing
+from fraud.live.probes import ConsumerLag, Probes
 from fraud.live.stream import Handler, create_app, run_app
 from fraud.live.topic_ids import topic_ids
 from fraud.live.typical import typical_decision
@@ -39,6 +41,8 @@ from fraud.stores.entity_windows.windows import EntityWindows
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 # A label that came before its transaction is counted within about a minute; each look is a query of what waits.
 _LONGEST_PAUSE_BETWEEN_LOOKS_S = 60.0
+# Identifiers hold no control characters, so no customer has this name.
+NOBODY = "\x01nobody"
 # A short wait is looked at this often before it ends.
 _LOOKS_A_WAIT = 4
 
@@ -58,8 +62,10 @@ class Worker:
         self.customers: CachedCustomers
         self.decisions: DecisionService
         self.labels: LabelService
+        # Set by whoever knows the group: topics and partitions that are this worker's now.
+        self.assigned: Callable[[], Iterable[tuple[str, int]]] = tuple
         self._publisher: Publisher
-        self._publishing: asyncio.Task[None] | None = None
+        self._probes: Probes
         self._resources = AsyncExitStack()
 
     async def start(self) -> None:
@@ -115,8 +121,11 @@ class Worker:
             ALERTS: settings.alerts_topic,
             DEAD_LETTERS: settings.dead_letter_topic,
         }
-        self._publisher = Publisher(producer, topics, now_ms=_now_ms, random=spread)
+        self._publisher = Publisher(
+            producer, topics, now_ms=_now_ms, random=spread, retried=lambda: self.measures.retried("publication")
+        )
         self.topic_ids.update(await topic_ids(producer.client, [settings.transactions_topic, settings.labels_topic]))
+        await self._watch(tables, windows)
         health = HealthServer(
             self.measures.registry, unready=self._unready, unhealthy=lambda: "", refresh=self._refresh
         )
@@ -127,6 +136,24 @@ class Worker:
         catching_up = asyncio.create_task(self.backlog.keep_catching_up())
         self._resources.push_async_callback(_cancelled, catching_up)
 
+    async def _watch(self, tables: DynamoCustomerTables, windows: EntityWindows) -> None:
+        observer = self.connection.observer(self.settings.consumer_group)
+        await observer.start()
+        self._resources.push_async_callback(observer.stop)
+        lag = ConsumerLag(observer, self.measures)
+        self._probes = Probes(
+            {
+                "DynamoDB": lambda: tables.read_snapshots((NOBODY,)),
+                "Redis": lambda: self._catch_up(windows),
+                "Kafka": lambda: lag.measure(self.assigned()),
+            },
+            self.measures,
+            asyncio.sleep,
+        )
+        await self._probes.look()
+        watching = asyncio.create_task(self._probes.watch())
+        self._resources.push_async_callback(_cancelled, watching)
+
     async def _look_at_waiting_labels(self, spread: Callable[[], float]) -> None:
         wait_s = self.settings.label_wait_hours * 3_600
         pause_s = min(_LONGEST_PAUSE_BETWEEN_LOOKS_S, wait_s / _LOOKS_A_WAIT)
@@ -134,11 +161,20 @@ class Worker:
             # Not all workers at once.
             await asyncio.sleep(pause_s * (0.5 + spread()))
             try:
-                await self.labels.look_again(_now_ms(), self.settings.labels_topic, self._publisher.publish)
+                await self.labels.look_again(_now_ms(), self.settings.labels_topic, self._publish)
             except (StoreUnavailableError, EntityStoreUnavailableError) as error:
                 _log.warning("labels that wait are looked at later: %s", error)
 
+    async def _catch_up(self, windows: EntityWindows) -> None:
+        await windows.check()
+        # A batch does so, too; but after an outage none may come.
+        await self.backlog.catch_up()
+
     def _unready(self) -> str:
+        if self._probes.problem:
+            return self._probes.problem
+        if not self.assigned():
+            return "no partition is assigned to this worker: it has not joined yet, or others have them all"
         if len(self.backlog):
             return f"entity windows are {len(self.backlog)} events behind"
         return ""
@@ -151,18 +187,24 @@ class Worker:
         return self.backlog.first_waiting_offset(source)
 
     async def stop(self) -> None:
-        """Finish what is being published, and let go of everything."""
-        if self._publishing is not None:
-            await self._publishing
+        """Let go of everything."""
         await self._resources.aclose()
 
     async def decide(self, arrivals: Sequence[Arrival]) -> None:
         """Decide a batch of transactions and publish what came of it."""
-        await self._publisher.publish(await self.decisions.handle(arrivals))
+        outgoing = await self.decisions.handle(arrivals)
+        with self.measures.timings.stage("publication"):
+            await self._publish(outgoing)
+        self.measures.answered([arrival.place.ingested_ms for arrival in arrivals], _now_ms())
+        self.measures.looked_up(self.customers.hits, self.customers.misses)
 
     async def learn(self, arrivals: Sequence[Arrival]) -> None:
         """Learn a batch of labels and publish the dead letters among them."""
-        await self._publisher.publish(await self.labels.handle(arrivals))
+        await self._publish(await self.labels.handle(arrivals))
+
+    async def _publish(self, outgoing: Sequence[Outgoing]) -> None:
+        await self._publisher.publish(outgoing)
+        self.measures.published(outgoing)
 
     def forget(self, source: str) -> None:
         """The partition was somebody else's meanwhile: drop what is held of its customers."""
@@ -181,6 +223,8 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 def run_worker(settings: Settings, artefacts: Artefacts) -> None:
     """Run until a signal or a failure stops it, then exit the process."""
+    # When each series began helps nobody, and doubles their number.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     worker = Worker(settings, artefacts)
     handlers = [
         Handler(
@@ -203,6 +247,7 @@ def run_worker(settings: Settings, artefacts: Artefacts) -> None:
             session_timeout_s=settings.session_timeout_seconds,
             data_folder=folder,
         )
+        worker.assigned = app.assignment_now
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         run_app(app, loop)

@@ -92,7 +92,8 @@ class EntityWindows:
                 values = flat[entity] = [event.kind]
             low, high = event.amount & _LOW_MASK, event.amount >> _LOW_BITS
             values += (event.offset, event.timestamp_ms, low, high)
-            values += (event.user_id, event.card_id or False, event.first_time)
+            customer = _names(event.user_id, event.former_user_id)
+            values += (customer, _names(event.card_id, event.former_card_id) or False, event.first_time)
         packed = {entity: _pack(values) for entity, values in flat.items()}
         await self._change("absorb", [source], packed)
 
@@ -142,6 +143,12 @@ class EntityWindows:
         for shard, answer in zip(asked, answers, strict=True):
             self._learn(shard, answer)
         return {shard: self._views[shard] for shard in asked if shard in self._views}
+
+    async def check(self) -> None:
+        """Raise `EntityStoreUnavailableError` unless every shard answers and can be read."""
+        views = await self.read_views(range(SHARDS))
+        for shard in range(SHARDS):
+            self._readable(views.get(shard))
 
     def _learn(self, shard: int, stored: bytes | None) -> View | None:
         known = self._views.get(shard)
@@ -279,6 +286,11 @@ def new_name() -> str:
 def identity_of(transaction_id: str) -> int:
     """What a mark remembers of its transaction."""
     return int.from_bytes(blake2b(transaction_id.encode(), digest_size=_IDENTITY_BYTES).digest(), "little")
+
+
+def _names(name: str | None, former: str | None) -> object:
+    """Somebody as functions.lua expects them: by name, or by name and the one before."""
+    return name if former is None else (name, former)
 
 
 def _by_shard(entities: Iterable[EntityKey]) -> dict[int, list[EntityKey]]:
