@@ -11,11 +11,12 @@ from fraud.admission import Admission
 from fraud.deciding import Decider
 from fraud.features import FEATURE_SETS, feature_set
 from fraud.features.extraction import Extraction
+from fraud.features.rotation import Rotation
 from fraud.features.table import DAY_MS, HOUR_MS, FeatureSet, StateLimits
 from fraud.money import RateTable, load_rates
 from fraud.pipeline import Period, Pipeline, StageTimings
 from fraud.ports import CustomerStore, EntityStore
-from fraud.privacy import Tokeniser
+from fraud.privacy import RotatingTokeniser, Tokeniser
 from fraud.rule_inputs import rule_names
 from fraud.rules.policy import Policy, load_policy
 from fraud.rules.values import Kind
@@ -100,6 +101,14 @@ def load_artefacts(
     )
 
 
+def token_maker(settings: Settings) -> Tokeniser:
+    """Makes tokens with the present key, and with the key before while that is set. Raises `ValueError`."""
+    present = Tokeniser(settings.token_key.encode(), settings.token_key_id)
+    if settings.token_previous_key is None or settings.token_previous_key_id is None:
+        return present
+    return RotatingTokeniser(present, Tokeniser(settings.token_previous_key.encode(), settings.token_previous_key_id))
+
+
 def build_pipeline(
     settings: Settings,
     artefacts: Artefacts,
@@ -112,7 +121,7 @@ def build_pipeline(
 ) -> Pipeline:
     """A pipeline on these stores; without a policy it stops after the features."""
     try:
-        tokeniser = Tokeniser(settings.token_key.encode(), settings.token_key_id)
+        tokeniser = token_maker(settings)
         admission = Admission(
             artefacts.rates,
             tokeniser,
@@ -122,6 +131,7 @@ def build_pipeline(
     except ValueError as error:
         raise SettingsError(str(error)) from error
     plan = artefacts.feature_set.plan(state_limits(settings))
+    rotation = Rotation(tokeniser.former, plan) if isinstance(tokeniser, RotatingTokeniser) else None
     decider = None
     if artefacts.policy is not None:
         decider = Decider(artefacts.feature_set, artefacts.policy, artefacts.model, artefacts.rates, artefacts.kinds)
@@ -133,4 +143,5 @@ def build_pipeline(
         decider=decider,
         timings=timings,
         period=period,
+        rotation=rotation,
     )

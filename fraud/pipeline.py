@@ -17,6 +17,7 @@ from fraud.features.extraction import CustomerStates, EntityStates, Extraction
 from fraud.features.fingerprints import fingerprint, identity_fingerprints
 from fraud.features.plan import ENTITY_KINDS
 from fraud.features.profile_values import PROFILE_FIELDS
+from fraud.features.rotation import Rotation
 from fraud.features.table import MISSING, Value
 from fraud.ports import (
     CustomerStore,
@@ -147,7 +148,8 @@ ENTITY_WINDOWS = "entity_windows"
 class Pipeline:
     """Takes batches of messages through validate, enrich, features, score, rules and decide.
 
-    Without a `decider` it stops after the features: the training sets and `fraud features` are made so.
+    Without a `decider` it stops after the features: the training sets and `fraud features` are made so. `rotation` is
+    given while something is remembered under tokens of a key before.
     """
 
     def __init__(
@@ -160,6 +162,7 @@ class Pipeline:
         decider: Decider | None,
         timings: StageTimings,
         period: Period,
+        rotation: Rotation | None = None,
     ) -> None:
         self._admission = admission
         self._extraction = extraction
@@ -168,6 +171,7 @@ class Pipeline:
         self._decider = decider
         self._timings = timings
         self._period = period
+        self._rotation = rotation
         names = () if decider is None else decider.inputs.profile_names
         self._profile_reads = [PROFILE_FIELDS[name].read for name in names]
 
@@ -184,7 +188,7 @@ class Pipeline:
         with stage("validate"):
             admitted = self._admit(messages, progress)
         with stage("enrich"):
-            customers = await self._customers.load(transaction.user_id for _, transaction in admitted)
+            customers = await self._load_customers([transaction.user_id for _, transaction in admitted])
             if origins is not None:
                 progress.live = await self._live_batch(admitted, origins, customers)
             entities, degraded = await self._load_entities(admitted)
@@ -226,20 +230,41 @@ class Pipeline:
         ]
         if not known:
             return live
-        stored = await self._customers.stored([transaction for _, transaction in known])
+        stored = await self._stored([transaction for _, transaction in known])
         for (position, transaction), decision in zip(known, stored, strict=True):
             contents = identity_fingerprints(transaction)
             is_held = position in passed or self._seen(transaction, *contents, customers) == SAME_AGAIN
             if decision is None and position not in passed:
                 if is_held:
                     raise StoreUnavailableError(f"history lacks {transaction.transaction_id}, which was absorbed")
-            elif decision is None or identity_fingerprints(decision.transaction) != contents:
+            elif decision is None or not self._is_same(decision.transaction, transaction, contents):
                 # What passed and does not stand in history was refused then, when more identities were remembered.
                 live.reused.add(position)
             elif is_held or decision.origin != origins[position]:
                 live.stored[position] = decision
             # Else a batch that did not finish wrote it, behind others that are still missing: it is to be absorbed.
         return live
+
+    async def _load_customers(self, user_ids: list[str]) -> CustomerStates:
+        if self._rotation is None:
+            return await self._customers.load(user_ids)
+        customers = await self._customers.load(self._rotation.customer_ids(user_ids))
+        self._customers.checkpoint(self._rotation.carry_customers(user_ids, customers))
+        return customers
+
+    async def _stored(self, transactions: list[Transaction]) -> Sequence[StoredDecision | None]:
+        stored = await self._customers.stored(transactions)
+        if self._rotation is None or None not in stored:
+            return stored
+        before = await self._customers.stored([self._rotation.before(transaction) for transaction in transactions])
+        return [decision or former for decision, former in zip(stored, before, strict=True)]
+
+    def _is_same(self, stored: Transaction, transaction: Transaction, contents: tuple[int, int]) -> bool:
+        """Whether history holds this very transaction, under whichever key."""
+        known = identity_fingerprints(stored)
+        if known == contents:
+            return True
+        return self._rotation is not None and known == identity_fingerprints(self._rotation.before(transaction))
 
     def _may_be_known(self, transaction: Transaction, customer: CustomerState | None) -> bool:
         """Whether history may hold an event under this one's key: all that identities cannot exclude."""
@@ -255,12 +280,14 @@ class Pipeline:
         return timestamp_ms < newest_ms - horizon_ms or (not is_payment and timestamp_ms <= newest_ms)
 
     async def _load_entities(self, admitted: list[tuple[int, Transaction]]) -> tuple[EntityStates, tuple[str, ...]]:
+        keys = [key for _, transaction in admitted for key in self._extraction.entity_keys(transaction)]
         try:
-            states = await self._entities.load(
-                key for _, transaction in admitted for key in self._extraction.entity_keys(transaction)
-            )
+            if self._rotation is None:
+                return await self._entities.load(keys), ()
+            states = await self._entities.load(self._rotation.entity_keys(keys))
         except EntityStoreUnavailableError:
             return {kind: {} for kind in ENTITY_KINDS}, (ENTITY_WINDOWS,)
+        self._rotation.carry_entities(keys, states)
         return states, ()
 
     def _gather(self, progress: _Progress, degraded: tuple[str, ...]) -> GatheredBatch:
@@ -289,6 +316,8 @@ class Pipeline:
 
     def _admit(self, messages: Sequence[TransactionMessage], progress: _Progress) -> list[tuple[int, Transaction]]:
         admit = self._admission.admit
+        if self._rotation is not None:
+            self._rotation.former.clear()
         admitted = []
         for position, message in enumerate(messages):
             try:
@@ -365,6 +394,9 @@ class Pipeline:
         if customer is None:
             return NEW
         seen = customer.identities.check(identifier, content, plan.duplicate_horizon_ms)
+        if seen == ID_REUSED and self._rotation is not None:
+            before = identity_fingerprints(self._rotation.before(transaction))
+            seen = customer.identities.check(*before, plan.duplicate_horizon_ms)
         # To one who is forgotten by then, an old name is a new one.
         return NEW if seen == ID_REUSED and customer.is_forgotten(transaction.timestamp_ms, plan) else seen
 
@@ -402,8 +434,9 @@ class Pipeline:
         if stored is None or stored.origin != live.origins[position] or stored.late:
             return
         if transaction.event_type == "authorisation":
-            states = self._extraction.entities(transaction, entities)
-            self._count(position, transaction, states, stored.first_time, live)
+            # As it stands in history: its entities know it by the tokens that it had then.
+            states = self._extraction.entities(stored.transaction, entities)
+            self._count(position, stored.transaction, states, stored.first_time, live)
 
     def _count(
         self,
@@ -416,7 +449,10 @@ class Pipeline:
         origin = live.origins[position]
         self._extraction.absorb_entities(transaction, states, first_time, origin.source, origin.offset)
         events = live.entity_events.setdefault(origin.source, [])
-        events += entity_events(self._extraction, transaction, origin, first_time=first_time)
+        counted = entity_events(self._extraction, transaction, origin, first_time=first_time)
+        if self._rotation is not None:
+            counted = [event.with_former(self._rotation.former) for event in counted]
+        events += counted
 
     def _refuse_repetition(
         self, position: int, transaction: Transaction, seen: int, entities: EntityStates, progress: _Progress

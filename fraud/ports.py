@@ -49,7 +49,10 @@ class HistoryRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class EntityEvent(msgspec.Struct, frozen=True, gc=False):
-    """An authorisation as one of its entities counts it; `amount` in base minor units."""
+    """An authorisation as one of its entities counts it; `amount` in base minor units.
+
+    `former_user_id` and `former_card_id` are what customer and card were called under the key before.
+    """
 
     kind: str
     key: str
@@ -59,6 +62,13 @@ class EntityEvent(msgspec.Struct, frozen=True, gc=False):
     user_id: str
     card_id: str | None
     first_time: bool
+    former_user_id: str | None = None
+    former_card_id: str | None = None
+
+    def with_former(self, former: Mapping[str, str]) -> EntityEvent:
+        """The event with the former tokens of customer and card, which `former` has by present token."""
+        card_id = None if self.card_id is None else former.get(self.card_id)
+        return msgspec.structs.replace(self, former_user_id=former.get(self.user_id), former_card_id=card_id)
 
 
 class CustomerStore(Protocol):
@@ -88,6 +98,10 @@ class CustomerStore(Protocol):
         Returns by place in `records` what another writer had stored first: that counts, ours is void. Raises
         `StoreUnavailableError`; some may be written then, and the same call later completes it.
         """
+        ...
+
+    def checkpoint(self, user_ids: Iterable[str], /) -> None:
+        """The states of these customers, who were loaded, hold what their histories alone would not yield."""
         ...
 
     def abandon(self) -> None:

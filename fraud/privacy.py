@@ -49,6 +49,28 @@ class Tokeniser:
         return token
 
 
+class RotatingTokeniser(Tokeniser):
+    """Makes tokens with the present key, and notes what the key `before` made of the same values.
+
+    `former` has, by token, the token of the key before, for what was tokenised since it was last emptied. Raises
+    `ValueError` if both keys have the same id.
+    """
+
+    def __init__(self, present: Tokeniser, before: Tokeniser) -> None:
+        super().__init__(present.key, present.key_id)
+        if present.key_id == before.key_id:
+            raise ValueError(f"both token keys have the id {present.key_id!r}: each key has its own")
+        self._before = before
+        self.former: dict[str, str] = {}
+
+    def token(self, field_name: str, value: str) -> str:
+        """The token of `value` as a `field_name`, by the present key."""
+        token = super().token(field_name, value)
+        if token not in self.former:
+            self.former[token] = self._before.token(field_name, value)
+        return token
+
+
 def card_prefix(card_id: str) -> str | None:
     """The first six digits of a card number (ISO/IEC 7812-1 issuer identification number); None when it isn't one."""
     digits = card_id.replace(" ", "").replace("-", "")

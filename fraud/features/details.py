@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from sys import intern
 
 from fraud.features.geography import place_of
-from fraud.features.things import KNOWN_MERCHANTS, KNOWN_OTHERS, ThingColumn, touch
+from fraud.features.things import KNOWN_MERCHANTS, KNOWN_OTHERS, ThingColumn, renamed, touch
 from fraud.transaction import Transaction
 
 HOUR_MS = 3_600_000
@@ -139,6 +140,17 @@ class CustomerDetails:
         del self.categories.rows[start:end]
         del self.countries.rows[start:end]
         del self.devices.rows[start:end]
+
+    def rename(self, names: Mapping[str, str]) -> bool:
+        """Put what is known under another name now under its new one, by old name; whether there was anything."""
+        known = (self.merchants.codes, self.devices.codes, self.cards, self.counterparties)
+        if not any(things.keys() & names.keys() for things in known):
+            return False
+        self.merchants.rename(names)
+        self.devices.rename(names)
+        self.cards = renamed(self.cards, names)
+        self.counterparties = renamed(self.counterparties, names)
+        return True
 
     def _absorb_habits(self, transaction: Transaction, day: int, presence: int) -> None:
         timestamp_ms = transaction.timestamp_ms

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Mapping
+from copy import copy
 from operator import itemgetter
 
 from fraud.features.plan import EntityPlan, StatePlan
@@ -143,12 +145,54 @@ class EntityState:
             if place < len(timestamps) and timestamps[place] == timestamp_ms:
                 del timestamps[place]
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Put customers and cards that have another name now under it, by old name."""
+        for last_seen_ms in (self.customers, self.cards):
+            if last_seen_ms and last_seen_ms.keys() & names.keys():
+                entries = list(last_seen_ms.items())
+                last_seen_ms.clear()
+                for who, seen_ms in entries:
+                    # They ascend: of two that become one the later sight stays, in its place.
+                    last_seen_ms.pop(names.get(who, who), None)
+                    last_seen_ms[names.get(who, who)] = seen_ms
+
+    def joined(self, other: EntityState) -> EntityState:
+        """This state and one of the same entity under another name, as if it had had this one's always."""
+        joined = copy(self)
+        joined.buckets = array("q", sorted({*self.buckets, *other.buckets}))
+        joined.counts = _sum(joined.buckets, (self, self.counts), (other, other.counts))
+        if self.amounts is not None and other.amounts is not None:
+            joined.amounts = _sum(joined.buckets, (self, self.amounts), (other, other.amounts))
+        if self.first_times is not None and other.first_times is not None:
+            joined.first_times = _sum(joined.buckets, (self, self.first_times), (other, other.first_times))
+        joined.first_seen_ms = min(filter(None, (self.first_seen_ms, other.first_seen_ms)), default=0)
+        joined.newest_ms = max(self.newest_ms, other.newest_ms)
+        joined.customers = _latest(self.customers, other.customers)
+        joined.cards = _latest(self.cards, other.cards)
+        joined.fraud_timestamps_ms = array(
+            "q", sorted([*(self.fraud_timestamps_ms or ()), *(other.fraud_timestamps_ms or ())])
+        )
+        return joined
+
     def known_frauds(self, after_bucket: int, last_bucket: int, hop_ms: int) -> int:
         """Known frauds among the transactions of the buckets after `after_bucket` up to `last_bucket`."""
         timestamps = self.fraud_timestamps_ms
         if not timestamps:
             return 0
         return bisect_right(timestamps, last_bucket * hop_ms) - bisect_right(timestamps, after_bucket * hop_ms)
+
+
+def _sum(buckets: array[int], *series: tuple[EntityState, array[int]]) -> array[int]:
+    """Cumulative counters of several states at `buckets`, added up."""
+    return array("q", (sum(column[state.row_at(bucket)] for state, column in series) for bucket in buckets))
+
+
+def _latest(one: dict[str, int] | None, other: dict[str, int] | None) -> dict[str, int] | None:
+    """Who was seen in either, and when last, in that order; as many as are remembered."""
+    if one is None or other is None:
+        return one
+    seen_ms = {who: max(one.get(who, 0), other.get(who, 0)) for who in {**other, **one}}
+    return dict(sorted(seen_ms.items(), key=itemgetter(1))[-DISTINCT_CAP:])
 
 
 def _see(last_seen_ms: dict[str, int], who: str, timestamp_ms: int, in_order: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 
 # What may be remembered of a customer, so that a scripted one cannot fill the memory. A person uses some dozens of
 # merchants in a quarter; with fewer slots the weekly bakery would come back as new. Least recently used goes first.
@@ -23,6 +24,15 @@ def touch(first_days: dict[str, int], thing: str, day: int) -> None:
             del first_days[next(iter(first_days))]
         first_day = day
     first_days[thing] = first_day
+
+
+def renamed(first_days: dict[str, int], names: Mapping[str, str]) -> dict[str, int]:
+    """`first_days` with the things in `names` under their new names: the earlier day of two that become one."""
+    found: dict[str, int] = {}
+    for thing, first_day in first_days.items():
+        name = names.get(thing, thing)
+        found[name] = min(first_day, found.pop(name, first_day))
+    return found
 
 
 class ThingColumn:
@@ -90,3 +100,27 @@ class ThingColumn:
         if code > _BYTE_MAX and isinstance(self.rows, bytearray):
             self.rows = array("I", list(self.rows))
         return code
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Put the things in `names` under their new names, as if they had always had them."""
+        for thing in self.codes.keys() & names.keys():
+            name = names[thing]
+            if name in self.codes:
+                self._join(thing, name)
+            else:
+                self.codes = {name if known == thing else known: code for known, code in self.codes.items()}
+        for thing in (self.former or {}).keys() & names.keys():
+            name = names[thing]
+            if self.former is not None and name not in self.codes and name not in self.former:
+                self.former[name] = self.former.pop(thing)
+
+    def _join(self, thing: str, name: str) -> None:
+        """Two known things are one: `thing` loses its rows, and its code is free."""
+        lost, code = self.codes.pop(thing), self.codes[name]
+        for place, row in enumerate(self.rows):
+            if row == lost:
+                self.rows[place] = code
+        self.first_days[code - 1] = min(self.first_days[code - 1], self.first_days[lost - 1])
+        if self.former is None:
+            self.former = {}
+        self.former[thing] = lost

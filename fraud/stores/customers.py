@@ -160,6 +160,11 @@ class CachedCustomers:
         self._discard([records[place].stored.transaction.user_id for place in lost])
         return lost
 
+    def checkpoint(self, user_ids: Iterable[str]) -> None:
+        """Write a snapshot of each with its next event."""
+        for user_id in user_ids:
+            self._standings[user_id].snapshot_sequence = 0
+
     def abandon(self) -> None:
         """Forget every customer of the batch that was loaded last."""
         self._discard(list(self._batch))

@@ -34,6 +34,9 @@ class MemoryCustomers:
         """Nothing to do: what the pipeline changed is what is remembered."""
         return {}
 
+    def checkpoint(self, _user_ids: Iterable[str]) -> None:
+        """Nothing to do: states are what is remembered."""
+
     def abandon(self) -> None:
         """Nothing to do: the caller of a replay that failed starts anew."""
 

@@ -93,6 +93,7 @@ class MemoryEntityWindows:
             if state.newest_ms < event.timestamp_ms - self._plan.forget_after_ms:
                 state = states[event.key] = _new(event.key, plan, counted)
             counted[source] = event.offset
+            state.rename(_names(event))
             state.absorb(event.timestamp_ms, event.amount, event.user_id, event.card_id, event.first_time, plan)
 
     async def mark(
@@ -118,6 +119,12 @@ class MemoryEntityWindows:
         for states in self._states.values():
             states.clear()
         self._frauds.clear()
+
+
+def _names(event: EntityEvent) -> dict[str, str]:
+    """What customer and card of `event` are called now, by what they were called before."""
+    pairs = ((event.former_user_id, event.user_id), (event.former_card_id, event.card_id))
+    return {former: name for former, name in pairs if former is not None and name is not None}
 
 
 def _new(key: str, plan: EntityPlan, absorbed_offsets: dict[str, int]) -> EntityState:

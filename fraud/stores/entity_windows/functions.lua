@@ -148,16 +148,18 @@ local function count(state, keys, plan, bucket, low, high, first)
   if #state.rows > HEAD_ROWS * plan.width then fold(state, keys, plan) end
 end
 
--- Last-seen times stay sorted; beyond the cap the first one is forgotten.
+-- Last-seen times stay sorted; beyond the cap the first one is forgotten. While two token keys are in use, `who` may be
+-- both names: now the first, before the second.
 local function see(list, who, timestamp, cap)
-  local size = #list
+  local size, former = #list, nil
+  if type(who) == 'table' then who, former = who[1], who[2] end
   for place = size - 1, 1, -2 do
-    if list[place] == who then
+    if list[place] == who or list[place] == former then
       timestamp = math.max(timestamp, list[place + 1])
       table.remove(list, place + 1)
       table.remove(list, place)
       size = size - 2
-      break
+      if not former then break end
     end
   end
   local place = size + 1
