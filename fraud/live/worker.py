@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 from prometheus_client import disable_created_metrics
 
-from fraud.bootstrap import Artefacts, build_pipeline, state_limits
+from fraud.bootstrap import Artefacts, build_pipeline, state_limits, token_maker
 from fraud.features.extraction import Extraction
 from fraud.live.backlog import EntityBacklog
 from fraud.live.dead_letter import DeadLetterBox
@@ -31,7 +31,6 @@ from fraud.live.topic_ids import topic_ids
 from fraud.live.typical import typical_decision
 from fraud.pipeline import Period
 from fraud.ports import EntityStoreUnavailableError, StoreUnavailableError
-from fraud.privacy import Tokeniser
 from fraud.settings import Settings
 from fraud.stores.customers import CachedCustomers
 from fraud.stores.dynamodb import DynamoCustomerTables
@@ -99,9 +98,7 @@ class Worker:
         self.decisions = DecisionService(
             pipeline, self.customers, self.backlog, box, limits, self.measures, random=spread
         )
-        tokeniser = None
-        if "user_id" in settings.tokenised_fields:
-            tokeniser = Tokeniser(settings.token_key.encode(), settings.token_key_id)
+        tokeniser = token_maker(settings) if "user_id" in settings.tokenised_fields else None
         self.labels = LabelService(
             DynamoLabels(client, settings.table_prefix),
             tables,
@@ -144,7 +141,7 @@ class Worker:
         self._probes = Probes(
             {
                 "DynamoDB": lambda: tables.read_snapshots((NOBODY,)),
-                "Redis": lambda: self._catch_up(windows),
+                "Redis": windows.check,
                 "Kafka": lambda: lag.measure(self.assigned()),
             },
             self.measures,
@@ -164,11 +161,6 @@ class Worker:
                 await self.labels.look_again(_now_ms(), self.settings.labels_topic, self._publish)
             except (StoreUnavailableError, EntityStoreUnavailableError) as error:
                 _log.warning("labels that wait are looked at later: %s", error)
-
-    async def _catch_up(self, windows: EntityWindows) -> None:
-        await windows.check()
-        # A batch does so, too; but after an outage none may come.
-        await self.backlog.catch_up()
 
     def _unready(self) -> str:
         if self._probes.problem:
