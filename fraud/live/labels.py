@@ -29,7 +29,7 @@ from fraud.ports import (
     TransactionIndex,
     WaitingLabel,
 )
-from fraud.privacy import Tokeniser
+from fraud.privacy import RotatingTokeniser, Tokeniser
 from fraud.transaction import EPOCH, InvalidTransactionError, Label
 
 # Transactions whose labels are worked on at the same time.
@@ -75,6 +75,8 @@ class LabelService:
     async def handle(self, arrivals: Sequence[Arrival]) -> list[Outgoing]:
         """Keep and count labels, in order for each transaction; returns the dead letters to publish."""
         outgoing: list[Outgoing] = []
+        if isinstance(self._tokeniser, RotatingTokeniser):
+            self._tokeniser.former.clear()
         by_transaction: dict[tuple[str, str], list[tuple[Label, MessagePlace]]] = defaultdict(list)
         for arrival in arrivals:
             try:
@@ -137,6 +139,7 @@ class LabelService:
                 return
 
     async def _learn(self, label: Label, origin: Origin) -> None:
+        label = await self._as_it_stands(label)
         known = await self._labels.append(label)
         found = await self._find(label)
         if found is None:
@@ -145,6 +148,15 @@ class LabelService:
             return
         await self._count(label, found, origin.ingested_ms, known)
         self._measures.label("counted")
+
+    async def _as_it_stands(self, label: Label) -> Label:
+        """The label of the customer under whose token the transaction stands; the present one while there is none."""
+        if not isinstance(self._tokeniser, RotatingTokeniser):
+            return label
+        former_id = self._tokeniser.former.get(label.user_id, label.user_id)
+        before = msgspec.structs.replace(label, user_id=former_id)
+        stands_before = await self._find(label) is None and await self._find(before) is not None
+        return before if stands_before else label
 
     async def _find(self, label: Label) -> StoredDecision | None:
         return await self._transactions.find(label.user_id, label.transaction_id, label.transaction_timestamp_ms)

@@ -8,6 +8,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from entity_events import (
     HOP_MS,
@@ -340,3 +341,19 @@ def test_memory_is_bounded_by_the_wall_clock(redis_server: RedisServer) -> None:
     left_ms = with_redis(redis_server.url, use)
     assert len(left_ms) == 2
     assert all(keep_ms - HOUR_MS < left <= keep_ms for left in left_ms)
+
+
+def test_a_card_that_comes_under_another_name_is_counted_once(with_store: WithStore) -> None:
+    """While a token key is replaced, events say what customer and card were called before."""
+    renamed = msgspec.structs.replace(
+        event(3, 3, "new name"), card_id="new card", former_user_id="old name", former_card_id="card of old name"
+    )
+    state = with_store(left_by([event(1, 1, "old name"), event(2, 2, "other"), renamed]))
+    assert state.customers == {"other": START_MS + 2, "new name": START_MS + 3}
+    assert state.cards == {"card of other": START_MS + 2, "new card": START_MS + 3}
+
+
+def test_a_former_name_keeps_its_last_sight(with_store: WithStore) -> None:
+    late = msgspec.structs.replace(event(3, 1, "new name"), former_user_id="old name")
+    state = with_store(left_by([event(1, 5, "old name"), event(2, 2, "other"), late]))
+    assert state.customers == {"other": START_MS + 2, "new name": START_MS + 5}
