@@ -1,0 +1,50 @@
+"""`fraud profile USER`: what the service knows of a customer."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+
+from fraud.settings_command import command_settings
+
+EXIT_USAGE = 2
+
+
+@click.command("profile")
+@click.argument("user_id", metavar="USER")
+@click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="Transactions to show.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as one line of JSON.")
+def profile_command(*, user_id: str, last: int, as_json: bool) -> None:
+    """What the service knows of a customer: profile, habits, the last transactions and their decisions.
+
+    USER is as in the messages; cards and addresses are shown as the tokens that are all that is kept of them.
+    """
+    import msgspec
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from fraud.bootstrap import load_artefacts
+    from fraud.live.profile import known_customer, profile_text
+    from fraud.ports import StoreUnavailableError
+    from fraud.privacy import Tokeniser
+
+    settings = command_settings()
+    artefacts = load_artefacts(settings, settings.feature_set, {}, policy_file=settings.policy_file, model_folder=None)
+    known_as = user_id
+    if "user_id" in settings.tokenised_fields:
+        known_as = Tokeniser(settings.token_key.encode(), settings.token_key_id).token("user_id", user_id)
+    try:
+        customer = asyncio.run(known_customer(settings, artefacts, known_as, last))
+    except (StoreUnavailableError, BotoCoreError, ClientError) as error:
+        _give_up(f"the tables cannot be read: {error}; does DynamoDB run, and was `fraud init` run?")
+        return
+    if customer is None:
+        _give_up(f"{user_id}: no such customer in {settings.table_prefix}UserProfiles or its history")
+        return
+    click.echo(msgspec.json.encode(customer).decode() if as_json else profile_text(customer))
+
+
+def _give_up(message: str) -> None:
+    click.echo(message, err=True)
+    sys.exit(EXIT_USAGE)
