@@ -140,7 +140,12 @@ class DecisionService:
         if half:
             return await self._process(arrivals[:half]) + await self._process(arrivals[half:])
         (arrival,) = arrivals
-        _log.error("%s cannot be processed", arrival.place.identity.decode(), exc_info=error)
+        place = arrival.place
+        about = {
+            "transaction_id": arrival.message.transaction_id,
+            "place": f"{place.topic}/{place.partition}/{place.offset}",
+        }
+        _log.error("a transaction cannot be processed", exc_info=error, extra=about)
         reason = f"cannot be processed ({type(error).__name__}); the log of the worker says more"
         return [self._dead_letter(arrival, InvalidTransactionError("processing_failed", "", reason))]
 

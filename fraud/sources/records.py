@@ -79,10 +79,15 @@ def shown_value(value: str, field: str = "", secret_fields: Collection[str] = ()
     if field in WHOLLY_MASKED_FIELDS or field in secret_fields or (secret_fields and not field):
         looked_at = wholly_masked(looked_at, is_whole=len(value) <= _LOOKED_AT_LENGTH)
     else:
-        looked_at = _ADDRESS.sub(_mask_address, _CARD_NUMBER.sub(_mask_digits, looked_at))
+        looked_at = _ADDRESS.sub(_mask_address, masked_numbers(looked_at))
     if len(looked_at) > SHOWN_MAX_LENGTH or len(value) > _LOOKED_AT_LENGTH:
         return looked_at[: SHOWN_MAX_LENGTH - 1] + "…"
     return looked_at
+
+
+def masked_numbers(text: str) -> str:
+    """`text` of any length, in which each run of 12 digits or more keeps at most its first 6 and last 4."""
+    return _CARD_NUMBER.sub(_mask_digits, text)
 
 
 def wholly_masked(value: str, *, is_whole: bool = True) -> str:
