@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from datetime import UTC, datetime
@@ -82,7 +83,7 @@ def list_command(*, code: str | None, topic: str | None, since: str | None, as_j
             shown = about if len(about) <= _SHOWN_CHARACTERS else f"{about[: _SHOWN_CHARACTERS - 1]}…"
             click.echo(f"{place_of(letter)!s:<28}  {letter.ingested_at}  {letter.code:<26}  {shown}")
     if not as_json:
-        click.echo(f"{len(letters):,} dead letters", err=True)
+        click.echo(f"{len(letters):,} dead letter{'' if len(letters) == 1 else 's'}", err=True)
 
 
 @dead_letters_command.command("show")
@@ -149,7 +150,8 @@ def retry_command(
         sent = asyncio.run(send_all())
     except DeadLetterKeyError as error:
         _give_up(str(error))
-    click.echo(f"{sent:,} messages sent again; what is refused again becomes a new dead letter")
+    messages = "message" if sent == 1 else "messages"
+    click.echo(f"{sent:,} {messages} sent again; what is refused again becomes a new dead letter")
 
 
 def _found(settings: Settings, only: LetterFilter) -> list[DeadLetter]:
@@ -184,6 +186,8 @@ def _read(settings: Settings, only: LetterFilter) -> list[DeadLetter]:
 async def _started(client: Any, settings: Settings) -> Any:
     from aiokafka.errors import KafkaError
 
+    # What it would log about a connection that fails is in the error.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         await client.start()
     except KafkaError as error:

@@ -97,8 +97,8 @@ def test_refused_messages_are_listed_shown_and_retried(
     rates = tmp_path / "rates.csv"
     rates.write_text("currency,first_day,last_day,rate\nNZD,2026-01-01,2026-12-31,0.55\n")
     with_rate = {**environment, "FRAUD_RATES_FILE": str(rates)}
-    assert "1 messages sent again" in fraud(with_rate, "dead-letters", "retry", f"{topic}/0/1")
-    assert "1 messages sent again" in fraud(with_rate, "dead-letters", "retry", "--code", code)
+    assert "1 message sent again" in fraud(with_rate, "dead-letters", "retry", f"{topic}/0/1")
+    assert "1 message sent again" in fraud(with_rate, "dead-letters", "retry", "--code", code)
     again = WorkerProcess(with_rate, tmp_path / "worker.log")
     again.start()
     end = time.monotonic() + PATIENCE_S
