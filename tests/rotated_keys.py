@@ -11,7 +11,7 @@ from payments import DEFAULT_POLICY, artefacts
 from fraud.bootstrap import build_pipeline, state_limits
 from fraud.features.table import Value
 from fraud.pipeline import BatchResult, NoLabels, Period, Pipeline, StageTimings
-from fraud.ports import HistoryRecord, Origin, StoredDecision
+from fraud.ports import EntityStore, HistoryRecord, Origin, StoredDecision
 from fraud.settings import Settings
 from fraud.stores.customers import CachedCustomers
 from fraud.stores.memory_tables import MemoryEntityWindows, MemoryTables
@@ -43,7 +43,7 @@ class Stores:
     def __post_init__(self) -> None:
         self.plan = artefacts(self.settings, "default").feature_set.plan(state_limits(self.settings))
         self.names = artefacts(self.settings, "default").feature_set.names
-        self.windows = MemoryEntityWindows(self.plan)
+        self.windows: EntityStore = MemoryEntityWindows(self.plan)
 
     def worker(self, settings: Settings) -> Worker:
         """A worker that just started."""
@@ -69,9 +69,10 @@ class Worker:
         """Process messages as the next ones of the log, or `again` as its last ones."""
         first = self.stores.next_offset - len(messages) if again else self.stores.next_offset
         self.stores.next_offset = first + len(messages)
-        asyncio.run(self._take(messages, batch_size, first))
+        asyncio.run(self.process(messages, batch_size, first))
 
-    async def _take(self, messages: Sequence[TransactionMessage], batch_size: int, first: int) -> None:
+    async def process(self, messages: Sequence[TransactionMessage], batch_size: int, first: int) -> None:
+        """Process messages whose first one has this offset."""
         for start in range(0, len(messages), batch_size):
             batch = messages[start : start + batch_size]
             origins = [Origin(SOURCE, first + start + place, 0) for place in range(len(batch))]
