@@ -26,17 +26,22 @@ TOKENISED = {
 }
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["one worker", "a cold worker each time"])
 @pytest.mark.parametrize("what", TOKENISED)
 @settings(max_examples=40)
 @given(sequence=sequences(Pools(), 40), share=st.floats(0, 1), batch_size=st.sampled_from((1, 7, 100)))
-def test_values_are_those_of_a_single_key(what: str, sequence: Sequence, share: float, batch_size: int) -> None:
+def test_values_are_those_of_a_single_key(
+    what: str, restarts: bool, sequence: Sequence, share: float, batch_size: int
+) -> None:
     limits = Settings(tokenised_fields=TOKENISED[what])
     one_key, rotated = Stores(limits), Stores(limits)
     at = round(share * len(sequence.messages))
     first = keyed(limits, FIRST_KEY)
     for stores, second in ((one_key, first), (rotated, keyed(limits, SECOND_KEY, FIRST_KEY))):
         stores.worker(first).take(sequence.messages[:at], batch_size)
-        stores.worker(second).take(sequence.messages[at:], batch_size)
+        step = 5 if restarts else len(sequence.messages)
+        for start in range(at, len(sequence.messages), step):
+            stores.worker(second).take(sequence.messages[start : start + step], batch_size)
     assert refusals(rotated) == refusals(one_key)
     for known, expected in zip(values(rotated), values(one_key), strict=True):
         differing = {name: (known[name], expected[name]) for name in known if repr(known[name]) != repr(expected[name])}
