@@ -1,0 +1,64 @@
+"""Measures count as Prometheus expects, and none is without advice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
+
+from fraud.live.measures import BatchHistogram, Measures
+from fraud.live.outgoing import Outgoing
+
+OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+BOUNDS = (0.1, 0.5, 1.0, 2.0)
+# Values on bounds, too; all of them sums of powers of two or bounds, whose sums are compared in any order.
+VALUES = st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 3.0, 64.0]), max_size=20), max_size=5)
+
+
+@given(batches=VALUES)
+def test_a_histogram_of_batches_equals_one_of_single_values(batches: list[list[float]]) -> None:
+    registry = CollectorRegistry()
+    single = Histogram("same", "Same", buckets=BOUNDS, registry=registry)
+    batched = BatchHistogram("same", "Same", BOUNDS)
+    for batch in batches:
+        batched.observe(batch)
+        for value in batch:
+            single.observe(value)
+    (family,) = batched.collect()
+    found = {
+        (sample.name, *(float(bound) for bound in sample.labels.values())): sample.value for sample in family.samples
+    }
+    for sample in next(iter(registry.collect())).samples:
+        if not sample.name.endswith("_created"):
+            key = (sample.name, *(float(bound) for bound in sample.labels.values()))
+            assert abs(found.pop(key) - sample.value) < 1e-9
+    assert found == {}
+
+
+def test_every_metric_has_advice() -> None:
+    advice = OPERATIONS.read_text()
+    names = [family.name for family in Measures(lambda: 0.0).registry.collect()]
+    assert [name for name in names if f"`{name}" not in advice] == []
+
+
+def test_partitions_of_somebody_else_have_no_lag_here() -> None:
+    measures = Measures(lambda: 0.0)
+    measures.lag({("transactions", 0): 5, ("transactions", 1): 0})
+    measures.lag({("transactions", 1): 2})
+    value = measures.registry.get_sample_value
+    assert value("fraud_consumer_lag", {"topic": "transactions", "partition": "0"}) is None
+    assert value("fraud_consumer_lag", {"topic": "transactions", "partition": "1"}) == 2
+
+
+def test_what_was_published_and_looked_up_adds_up() -> None:
+    measures = Measures(lambda: 0.0)
+    measures.published([Outgoing("alerts", 0, None, b""), Outgoing("decisions", 0, None, b"")])
+    measures.published([Outgoing("decisions", 1, None, b"")])
+    measures.looked_up(3, 1)
+    measures.looked_up(10, 1)
+    value = measures.registry.get_sample_value
+    assert value("fraud_published_total", {"topic": "decisions"}) == 2
+    assert value("fraud_customer_cache_total", {"outcome": "hit"}) == 10
+    assert value("fraud_customer_cache_total", {"outcome": "miss"}) == 1
