@@ -24,18 +24,23 @@ def profile_command(*, user_id: str, last: int, as_json: bool) -> None:
     import msgspec
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from fraud.bootstrap import load_artefacts
+    from fraud.bootstrap import load_artefacts, token_maker
     from fraud.live.profile import known_customer, profile_text
     from fraud.ports import StoreUnavailableError
-    from fraud.privacy import Tokeniser
+    from fraud.privacy import RotatingTokeniser
 
     settings = command_settings()
     artefacts = load_artefacts(settings, settings.feature_set, {}, policy_file=settings.policy_file, model_folder=None)
-    known_as = user_id
+    known_as = [user_id]
     if "user_id" in settings.tokenised_fields:
-        known_as = Tokeniser(settings.token_key.encode(), settings.token_key_id).token("user_id", user_id)
+        tokeniser = token_maker(settings)
+        known_as = [tokeniser.token("user_id", user_id)]
+        if isinstance(tokeniser, RotatingTokeniser):
+            known_as += tokeniser.former.values()
+    customer = None
     try:
-        customer = asyncio.run(known_customer(settings, artefacts, known_as, last))
+        for name in known_as:
+            customer = customer or asyncio.run(known_customer(settings, artefacts, name, last))
     except (StoreUnavailableError, BotoCoreError, ClientError) as error:
         _give_up(f"the tables cannot be read: {error}; does DynamoDB run, and was `fraud init` run?")
         return
