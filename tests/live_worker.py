@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,8 +25,10 @@ from fraud.stack import Stack, StackPorts
 FRAUD = str(Path(sys.executable).parent / "fraud")
 # What a slow machine needs at most for one stretch; only a hang takes longer.
 PATIENCE_S = 240
-# Redis has 16; no two tests share one.
+# Redis has 16. Tests run one after the other, so the one that shares a database with another has it for itself.
+_REDIS_DATABASES = 16
 _databases: dict[str, int] = {}
+_DECIDED = re.compile(r'^fraud_transactions_total\{outcome="decided"\} (\S+)', re.MULTILINE)
 _TOPICS = ("transactions", "labels", "decisions", "alerts", "dead-letter")
 
 
@@ -35,10 +38,11 @@ def worker_environment(stack: Stack, name: str, **settings: str) -> dict[str, st
     `settings` are by name, without the prefix, in lower case.
     """
     redis = stack.environment["FRAUD_REDIS_URL"]
+    database = _databases.setdefault(name, 1 + len(_databases) % (_REDIS_DATABASES - 1))
     own = {f"{topic.replace('-', '_')}_topic": f"{name}-{topic}" for topic in _TOPICS}
     chosen = {
         "table_prefix": f"{name}-",
-        "redis_url": f"{redis.rsplit('/', 1)[0]}/{_databases.setdefault(name, 1 + len(_databases))}",
+        "redis_url": f"{redis.rsplit('/', 1)[0]}/{database}",
         "consumer_group": name,
         "topic_partitions": "1",
         "topic_replication": "1",
@@ -108,6 +112,14 @@ class WorkerProcess:
         """What it tells Prometheus."""
         with urlopen(f"http://127.0.0.1:{self._environment['FRAUD_METRICS_PORT']}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
+
+    @property
+    def decided(self) -> int:
+        """How many transactions it has decided since it was started; none while it does not answer."""
+        with suppress(OSError):
+            found = _DECIDED.search(self.metrics)
+            return 0 if found is None else int(float(found[1]))
+        return 0
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
