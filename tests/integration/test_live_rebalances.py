@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +21,8 @@ from undisturbed import (
 
 from fraud.stack import Stack, StackPorts
 
-TRANSACTIONS = 4_000
+TRANSACTIONS = 6_000
+A_BIT, A_LOT = 40, 600
 SESSION_TIMEOUT_S = 6
 REPORT = Path(__file__).parents[2] / "build" / "partitions.json"
 
@@ -47,6 +47,28 @@ def workers(environment: dict[str, str], tmp_path: Path) -> Iterator[list[Worker
         worker.end()
 
 
+class Feed:
+    """Sends lines bit by bit."""
+
+    def __init__(self, environment: dict[str, str], lines: list[str], file: Path) -> None:
+        self._environment, self._lines, self._file = environment, lines, file
+        self._sent = 0
+
+    def send(self, count: int) -> None:
+        lines = self._lines[self._sent : self._sent + count]
+        self._sent += len(lines)
+        fraud(self._environment, "produce", write_lines(self._file, lines), "--speed", "max")
+
+    def send_until_decided_by(self, *workers: WorkerProcess) -> None:
+        """Until each of them has decided something since it was started."""
+        while not all(worker.decided for worker in workers):
+            assert self._sent < len(self._lines), [worker.last_lines for worker in workers]
+            self.send(A_BIT)
+
+    def send_rest(self) -> None:
+        self.send(len(self._lines) - self._sent)
+
+
 def test_customers_are_exact_whoever_has_their_partition(
     environment: dict[str, str], workers: list[WorkerProcess], tmp_path: Path
 ) -> None:
@@ -54,33 +76,26 @@ def test_customers_are_exact_whoever_has_their_partition(
     expected = replay(environment, write_lines(tmp_path / "transactions.jsonl", lines), tmp_path / "replayed")
     fraud(environment, "init")
     first, second, third = workers
-
-    def send(part: int) -> None:
-        quarter = len(lines) // 4
-        some = lines[part * quarter : None if part == 3 else (part + 1) * quarter]
-        fraud(environment, "produce", write_lines(tmp_path / "part.jsonl", some), "--speed", "max")
-
+    feed = Feed(environment, lines, tmp_path / "part.jsonl")
     with closing(TopicReader(environment, "decisions")) as decisions:
-        send(0)
         first.start()
-        wait_for_all(decisions, expected.decisions, 0.1, first)
+        feed.send_until_decided_by(first)
         second.start()
-        send(1)
-        wait_for_all(decisions, expected.decisions, 0.45, first, second)
-        third.start()
-        send(2)
-        # In the middle of it: it believes that it still has its partitions when it goes on.
+        feed.send_until_decided_by(second)
+        feed.send(A_LOT)
+        # In the middle of it: when it goes on, it believes that it still has its partitions.
         second.pause()
-        wait_for_all(decisions, expected.decisions, 0.5, first, third)
-        time.sleep(SESSION_TIMEOUT_S)
-        wait_for_all(decisions, expected.decisions, 0.7, first, third)
-        send(3)
+        third.start()
+        feed.send_until_decided_by(third)
+        feed.send(A_LOT)
         second.resume()
         assert first.stop() == 0
         third.kill()
-        messages = wait_for_all(decisions, expected.decisions, 1.0, second)
+        third.start()
+        feed.send_rest()
+        messages = wait_for_all(decisions, expected.decisions, 1.0, second, third)
         found = expected.compare(messages, entities_exact=False)
-        assert second.stop() == 0
+        assert (second.stop(), third.stop()) == (0, 0)
         assert (found.wrong, found.degraded) == ({}, frozenset())
         _report(expected, decisions)
 
