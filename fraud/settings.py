@@ -51,7 +51,7 @@ class Settings:
     rates_file: Path = _setting(HOME / "rates" / "sample.csv", kinds.path, "exchange rates by day")
     token_key: str = _setting(DEVELOPMENT_KEY, kinds.key, "makes tokens of card numbers and addresses")
     token_key_id: str = _setting(DEVELOPMENT_KEY_ID, _KEY_ID, "stands in every token that the key made")
-    token_previous_key: str | None = _setting(None, kinds.key, "the key before, while tokens of both are in use")
+    token_previous_key: str | None = _setting(None, kinds.key, "the key before; its state goes on under token_key")
     token_previous_key_id: str | None = _setting(None, _KEY_ID, "the id of the key before")
     tokenised_fields: tuple[str, ...] = _setting((), kinds.texts, "fields to tokenise besides card_id and ip_address")
     allowed_lateness_hours: float = _setting(24.0, kinds.number, "an event later than this is decided, not absorbed")
