@@ -76,7 +76,7 @@ def test_errors_and_outages_of_dynamodb_change_nothing(stack: Stack, tmp_path: P
         )
         parts = Parts(environment, tmp_path)
         with closing(TopicReader(environment, "decisions")) as decisions, working(environment, tmp_path) as worker:
-            proxy.share = 0.06
+            proxy.share = 0.04
             parts.send(0.6)
             wait_for_all(decisions, parts.expected.decisions, 0.3, worker)
             proxy.go_away(AWAY_S)
