@@ -87,7 +87,6 @@ def prequential(
     from training.dataset import DatasetError
     from training.dataset_file import read_dataset
     from training.evaluation import evaluate
-    from training.prequential import side_by_side
     from training.report.page import Section
     from training.splits import WeeklyProtocol
 
@@ -101,11 +100,6 @@ def prequential(
         for delay in delays:
             rows = load_rows(files, mapping_name, feature_set_name, delay)
             delay_days = rows.origin.label_delay_days
-            if baseline_rows is not None and baseline_rows.origin.label_delay_days != delay_days:
-                raise DatasetError(
-                    f"{baseline_dataset} was made with a label delay of {baseline_rows.origin.label_delay_days:g} "
-                    f"days, the transactions are judged with {delay_days:g}: make it again"
-                )
             protocol = WeeklyProtocol(
                 first_test_ms=first_test,
                 count=weeks,
@@ -116,7 +110,7 @@ def prequential(
             if baseline_rows is None:
                 run = _run(rows, configurations, protocol)
             else:
-                run = side_by_side(_run(baseline_rows, baselines, protocol), _run(rows, own, protocol))
+                run = _run_apart(rows, own, baseline_rows, baselines, protocol)
             title = f"Labels known after {delay_days:g} days"
             if not run.periods:
                 raise DatasetError(f"{title}: every test week was skipped, the first because {run.skipped[0].reason}")
@@ -159,6 +153,24 @@ def _run(rows: LabelledRows, configurations: dict[str, FitConfiguration], protoc
         for name, configuration in configurations.items()
     }
     return run_prequential(rows, splits, rows.origin.label_delay_days, lambda line: click.echo(line, err=True))
+
+
+def _run_apart(
+    rows: LabelledRows,
+    own: dict[str, FitConfiguration],
+    baseline_rows: LabelledRows,
+    baselines: dict[str, FitConfiguration],
+    protocol: WeeklyProtocol,
+) -> PrequentialRun:
+    from training.dataset import DatasetError
+    from training.prequential import side_by_side
+
+    if baseline_rows.origin.label_delay_days != rows.origin.label_delay_days:
+        raise DatasetError(
+            f"the baselines' dataset was made with a label delay of {baseline_rows.origin.label_delay_days:g} days, "
+            f"the transactions are judged with {rows.origin.label_delay_days:g}: make it again"
+        )
+    return side_by_side(_run(baseline_rows, baselines, protocol), _run(rows, own, protocol))
 
 
 def _text(timestamp_ms: int) -> str:
