@@ -120,11 +120,14 @@ def test_decisions_after_kills_are_those_of_an_undisturbed_replay(
                 worker.start((sys.executable, str(KILLED_WORKER), stage, str(visit)))
                 if stage == "stopping":
                     wait_for_all(decisions, expected.decisions, 0.9 * kill / len(KILLS), worker)
+                    worker.wait_until_ready()
                     worker.running.send_signal(signal.SIGTERM)
                 assert worker.running.wait(PATIENCE_S) == -signal.SIGKILL, (stage, worker.last_lines)
             killed_ms.append(time.time_ns() // 1_000_000)
         worker.start()
         found = expected.compare(wait_for_all(decisions, expected.decisions, 1.0, worker))
+        # All may have been decided before the last kill: until it is ready, Python itself may not have started.
+        worker.wait_until_ready()
         assert worker.stop() == 0
         _report(found, decisions.read(), killed_ms)
         assert (found.wrong, found.degraded) == ({}, frozenset())
