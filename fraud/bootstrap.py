@@ -90,15 +90,28 @@ def load_artefacts(
     """
     features = feature_set(feature_set_name)
     refuse_contradicting_limits(settings, features)
-    kinds = condition_names(features, settings, attribute_kinds)
-    others = other_condition_names(features, settings, attribute_kinds)
     return Artefacts(
         feature_set=features,
         rates=load_rates(settings.rates_file, settings.base_currency),
-        policy=None if policy_file is None else load_policy(policy_file, kinds, others),
+        policy=None if policy_file is None else policy_for(settings, features, attribute_kinds, policy_file),
         model=None if model_folder is None else load_model(model_folder, features.name, features.schema_hash),
-        kinds=kinds,
+        kinds=condition_names(features, settings, attribute_kinds),
     )
+
+
+def policy_for(
+    settings: Settings, features: FeatureSet, attribute_kinds: Mapping[str, str], policy_file: Path
+) -> Policy:
+    """Load a policy and check it for this feature set and mapping. Raises `PolicyError`."""
+    kinds = condition_names(features, settings, attribute_kinds)
+    return load_policy(policy_file, kinds, other_condition_names(features, settings, attribute_kinds))
+
+
+def decider_of(artefacts: Artefacts) -> Decider:
+    """Decides with these artefacts. Raises `ValueError` where they have no policy."""
+    if artefacts.policy is None:
+        raise ValueError("nothing is decided without a policy")
+    return Decider(artefacts.feature_set, artefacts.policy, artefacts.model, artefacts.rates, artefacts.kinds)
 
 
 def token_maker(settings: Settings) -> Tokeniser:
@@ -132,9 +145,7 @@ def build_pipeline(
         raise SettingsError(str(error)) from error
     plan = artefacts.feature_set.plan(state_limits(settings))
     rotation = Rotation(tokeniser.former, plan) if isinstance(tokeniser, RotatingTokeniser) else None
-    decider = None
-    if artefacts.policy is not None:
-        decider = Decider(artefacts.feature_set, artefacts.policy, artefacts.model, artefacts.rates, artefacts.kinds)
+    decider = None if artefacts.policy is None else decider_of(artefacts)
     return Pipeline(
         admission=admission,
         extraction=Extraction(artefacts.feature_set, plan, artefacts.rates.base_exponent),

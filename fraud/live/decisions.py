@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from fraud.deciding import Decider
 from fraud.live.backlog import EntityBacklog
 from fraud.live.dead_letter import DeadLetterBox, MessagePlace
 from fraud.live.measures import Measures
@@ -97,6 +98,11 @@ class DecisionService:
         async with self._one_at_a_time:
             outgoing += await self._process(readable)
         return outgoing
+
+    async def decide_by(self, decider: Decider) -> None:
+        """Decide by this one from the next batch on; returns when no batch is in hand that was begun before."""
+        async with self._one_at_a_time:
+            self.pipeline.decide_by(decider)
 
     def _check_clock(self, message: TransactionMessage, place: MessagePlace) -> None:
         ahead_ms = timestamp_to_ms(message.timestamp) - place.ingested_ms

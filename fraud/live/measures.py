@@ -53,6 +53,39 @@ class BatchHistogram(Collector):
         yield family
 
 
+class ArtefactMeasures:
+    """Which policy and model decide, and which ones on disk were refused."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._refused = Gauge(
+            "fraud_reload_refused",
+            "Whether what lies on disk was refused, so that the one before goes on",
+            ["part"],
+            registry=registry,
+        )
+        self._activations = Counter(
+            "fraud_activations", "Changes of what decides, while running", ["part"], registry=registry
+        )
+        self._active = Gauge(
+            "fraud_active", "1 for the policy and the model that decide", ["part", "name", "hash"], registry=registry
+        )
+
+    def refused(self, part: str, *, is_refused: bool) -> None:
+        """Whether what lies on disk of this part cannot be used."""
+        self._refused.labels(part).set(is_refused)
+
+    def active(self, names: Mapping[str, tuple[str, str]]) -> None:
+        """What decides from now on: name and content hash by part."""
+        self._active.clear()
+        for part, (name, content_hash) in names.items():
+            self._activations.labels(part)
+            self._active.labels(part, name, content_hash).set(1)
+
+    def activated(self, part: str) -> None:
+        """Another one of this part decides."""
+        self._activations.labels(part).inc()
+
+
 class Measures:
     """All measures of one worker. `clock` is seconds that only grow."""
 
@@ -116,6 +149,7 @@ class Measures:
         self._lag = Gauge(
             "fraud_consumer_lag", "Messages not acknowledged yet", ["topic", "partition"], registry=self.registry
         )
+        self.artefacts = ArtefactMeasures(self.registry)
         self.reachable = Gauge(
             "fraud_reachable", "Whether what the worker depends on answered lately", ["part"], registry=self.registry
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from fraud.bootstrap import Artefacts, build_pipeline
-from fraud.pipeline import NoLabels, Period, StageTimings
+from fraud.pipeline import BatchResult, NoLabels, Period, StageTimings
 from fraud.settings import Settings
 from fraud.stores.memory import MemoryCustomers, MemoryEntities
 from fraud.transaction import EPOCH, TransactionMessage
@@ -16,6 +16,12 @@ _DAY = timedelta(days=20_000)
 
 async def typical_decision(settings: Settings, artefacts: Artefacts) -> bytes:
     """The canonical bytes of the second of two equal payments of somebody unknown; the same in every process."""
+    decided = (await typical_batch(settings, artefacts)).decided
+    return b"{}" if decided is None else decided.canonical[-1]
+
+
+async def typical_batch(settings: Settings, artefacts: Artefacts) -> BatchResult:
+    """What becomes of two equal payments of somebody unknown, on stores in memory."""
     pipeline = build_pipeline(
         settings,
         artefacts,
@@ -40,7 +46,4 @@ async def typical_decision(settings: Settings, artefacts: Artefacts) -> bytes:
         )
         for number in range(2)
     ]
-    result = await pipeline.process(messages, NoLabels())
-    if result.decided is None:
-        return b"{}"
-    return result.decided.canonical[-1]
+    return await pipeline.process(messages, NoLabels())

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 from prometheus_client import disable_created_metrics
 
-from fraud.bootstrap import Artefacts, build_pipeline, state_limits, token_maker
+from fraud.bootstrap import Artefacts, build_pipeline, decider_of, state_limits, token_maker
 from fraud.features.extraction import Extraction
 from fraud.live.backlog import EntityBacklog
 from fraud.live.dead_letter import DeadLetterBox
@@ -26,6 +26,7 @@ from fraud.live.labels import LabelService
 from fraud.live.measures import Measures
 from fraud.live.outgoing import ALERTS, DEAD_LETTERS, DECISIONS, Outgoing
 from fraud.live.probes import ConsumerLag, Probes
+from fraud.live.reload import Reloader
 from fraud.live.stream import Handler, create_app, run_app
 from fraud.live.topic_ids import topic_ids
 from fraud.live.typical import typical_decision
@@ -130,6 +131,9 @@ class Worker:
         self._resources.push_async_callback(health.stop)
         looking = asyncio.create_task(self._look_at_waiting_labels(spread))
         self._resources.push_async_callback(_cancelled, looking)
+        reloader = Reloader(settings, artefacts, self._activate, self.measures.artefacts)
+        following = asyncio.create_task(reloader.watch())
+        self._resources.push_async_callback(_cancelled, following)
         catching_up = asyncio.create_task(self.backlog.keep_catching_up())
         self._resources.push_async_callback(_cancelled, catching_up)
 
@@ -150,6 +154,9 @@ class Worker:
         await self._probes.look()
         watching = asyncio.create_task(self._probes.watch())
         self._resources.push_async_callback(_cancelled, watching)
+
+    async def _activate(self, artefacts: Artefacts) -> None:
+        await self.decisions.decide_by(decider_of(artefacts))
 
     async def _look_at_waiting_labels(self, spread: Callable[[], float]) -> None:
         wait_s = self.settings.label_wait_hours * 3_600

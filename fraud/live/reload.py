@@ -1,0 +1,173 @@
+"""Policy and model of a running worker follow their files, between two batches and without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fraud.bootstrap import Artefacts, policy_for
+from fraud.deciding import decision_versions
+from fraud.live.measures import ArtefactMeasures
+from fraud.live.typical import typical_batch
+from fraud.scoring.manifest import ModelRefusedError
+from fraud.scoring.model import MANIFEST_FILE, MODEL_FILE, Model, load_model
+from fraud.settings import Settings
+
+# A change is loaded when two looks in a row found the same files: one that is still being copied is not refused.
+LOOK_INTERVAL_S = 1.0
+# Contributions are summed in another order than the score: rounding stays far below, a wrong attribution far above.
+_SUM_TOLERANCE = 1e-6
+POLICY, MODEL = "policy", "model"
+
+_log = logging.getLogger(__name__)
+
+
+class FileStamp(NamedTuple):
+    """What changes with a file's content; a file that is not there has -1 everywhere."""
+
+    path: str
+    device: int
+    inode: int
+    size_bytes: int
+    modified_ns: int
+
+
+Stamps = tuple[FileStamp, ...]
+
+
+def stamps_of(files: Iterable[Path]) -> Stamps:
+    """The stamp of each file, links followed."""
+    return tuple(_stamp(file) for file in files)
+
+
+def _stamp(file: Path) -> FileStamp:
+    try:
+        status = file.stat()
+    except OSError:
+        return FileStamp(str(file), -1, -1, -1, -1)
+    return FileStamp(str(file), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class WatchedFiles:
+    """Says when files have changed and stand still again; the first answer of that kind comes at the second look."""
+
+    def __init__(self, files: Callable[[], Iterable[Path]]) -> None:
+        self._files = files
+        self._last: Stamps | None = None
+        self._taken: Stamps | None = None
+
+    def changed(self) -> bool:
+        """Look once; true once for each change."""
+        stamps = stamps_of(self._files())
+        settled = stamps == self._last and stamps != self._taken
+        self._last = stamps
+        if settled:
+            self._taken = stamps
+        return settled
+
+
+class Reloader:
+    """Keeps what decides equal to what lies on disk, as far as that can be used.
+
+    `activate` makes artefacts decide from the next batch on. Policy and model are followed each by itself: where one is
+    refused, the one before goes on, and `fraud_reload_refused` says so until it is mended.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        active: Artefacts,
+        activate: Callable[[Artefacts], Awaitable[None]],
+        measures: ArtefactMeasures,
+        *,
+        sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self.active = active
+        self._activate = activate
+        self._measures = measures
+        self._sleep = sleep
+        self._watched = {POLICY: WatchedFiles(lambda: (settings.policy_file,))}
+        folder = settings.model_folder
+        if folder is not None:
+            self._watched[MODEL] = WatchedFiles(lambda: (folder / MANIFEST_FILE, folder / MODEL_FILE))
+        for part in self._watched:
+            measures.refused(part, is_refused=False)
+        measures.active(_names(active))
+
+    async def watch(self) -> None:
+        """Look until cancelled. Nothing that lies on disk ends it."""
+        while True:
+            await self._sleep(LOOK_INTERVAL_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once, and take over what has changed."""
+        for part, files in self._watched.items():
+            if files.changed():
+                await self._take(part)
+
+    async def _take(self, part: str) -> None:
+        try:
+            wanted = await asyncio.to_thread(self._loaded, part)
+            if _names(wanted)[part] != _names(self.active).get(part):
+                await check_artefacts(self._settings, wanted)
+        except Exception as error:  # noqa: BLE001 whatever is wrong with a file, what decides now goes on
+            self._measures.refused(part, is_refused=True)
+            _log.error("a changed %s is refused, the one before goes on: %s", part, error)
+            return
+        self._measures.refused(part, is_refused=False)
+        if _names(wanted)[part] == _names(self.active).get(part):
+            return
+        await self._activate(wanted)
+        self.active = wanted
+        self._measures.active(_names(wanted))
+        self._measures.activated(part)
+        _log.info("from now on the %s %s %.12s decides", part, *_names(wanted)[part])
+
+    def _loaded(self, part: str) -> Artefacts:
+        settings, active = self._settings, self.active
+        features = active.feature_set
+        if part == POLICY:
+            return replace(active, policy=policy_for(settings, features, {}, settings.policy_file))
+        assert settings.model_folder is not None  # noqa: S101 only then it is watched
+        return replace(active, model=load_model(settings.model_folder, features.name, features.schema_hash))
+
+
+def _names(artefacts: Artefacts) -> dict[str, tuple[str, str]]:
+    if artefacts.policy is None:
+        return {}
+    versions = decision_versions(artefacts.feature_set, artefacts.policy, artefacts.model, artefacts.rates)
+    named = {POLICY: (versions.policy.name, versions.policy.hash)}
+    if versions.model is not None:
+        named[MODEL] = (versions.model.name, versions.model.hash)
+    return named
+
+
+async def check_artefacts(settings: Settings, artefacts: Artefacts) -> None:
+    """Decide typical payments with them, and explain their scores, before anything real depends on them.
+
+    Raises what fails, and `ModelRefusedError` if contributions do not add up to the score.
+    """
+    batch = await typical_batch(settings, artefacts)
+    if artefacts.model is not None:
+        check_contributions(artefacts.model, batch.gathered.matrix)
+
+
+def check_contributions(model: Model, matrix: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    """Raise `ModelRefusedError` unless base value and contributions add up to the raw score of each row.
+
+    `matrix` is float64 [rows, features], NaN is missing.
+    """
+    sums = model.base_value + model.explain(matrix).sum(axis=1)
+    furthest = float(np.abs(sums - model.raw_scores(matrix)).max(initial=0.0))
+    if not furthest <= _SUM_TOLERANCE:
+        raise ModelRefusedError(
+            f"the model {model.name} cannot be explained: contributions miss the score by {furthest:g}. Train it again"
+        )
