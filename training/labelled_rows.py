@@ -179,8 +179,12 @@ _WEEK_MS = 7 * DAY_MS
 
 def label_maturity(rows: LabelledRows, known_by_ms: int, maturity_days: float) -> list[WeekMaturity]:
     """How much of each week is known at `known_by_ms`, from the first week on."""
-    known = rows.labels_known_by(known_by_ms, maturity_days)
-    weeks = (rows.timestamps_ms - _FIRST_MONDAY_MS) // _WEEK_MS
+    return weeks_of(rows.timestamps_ms, rows.labels_known_by(known_by_ms, maturity_days))
+
+
+def weeks_of(timestamps_ms: IntegerArray, known: LabelArray) -> list[WeekMaturity]:
+    """Rows by week of their time, int64 [n], and label as known, int8 [n]."""
+    weeks = (timestamps_ms - _FIRST_MONDAY_MS) // _WEEK_MS
     found = []
     for week in np.unique(weeks):
         of_week = known[weeks == week]

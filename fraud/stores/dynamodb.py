@@ -131,6 +131,19 @@ class DynamoCustomerTables:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
+    async def every_decision(self) -> AsyncIterator[StoredDecision]:
+        """All that history holds a decision of, in no order."""
+        request: dict[str, Any] = {"TableName": self._history, "ProjectionExpression": "body, decision"}
+        while True:
+            with unavailable("reading all of history"):
+                answer = await self._client.scan(**request)
+            for item in answer["Items"]:
+                if "decision" in item:
+                    yield await self._stored(item)
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
     async def _query(self, request: dict[str, Any]) -> AsyncIterator[Item]:
         while True:
             with unavailable("reading history"):

@@ -1,4 +1,4 @@
-"""`fraud-train dataset`: features and labels of transaction files as one Parquet file."""
+"""`fraud-train dataset`: features and labels of transaction files, or of history, as one Parquet file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from training.commands.options import moment_ms, refusals_for_people, rows_options, say_refused
+from training.commands.from_history import HistoryRequest, write_history_dataset
+from training.commands.options import moment_ms, refusals_for_people, rows_or_history_options, say_refused
 
 if TYPE_CHECKING:
     from training.labelled_rows import WeekMaturity
 
 
 @click.command()
-@rows_options
+@rows_or_history_options
 @click.option(
     "--label-delay-days",
     type=click.FloatRange(min=0),
@@ -38,6 +39,7 @@ def dataset(
     files: tuple[Path, ...],
     mapping_name: str,
     feature_set_name: str,
+    from_history: bool,
     label_delay_days: float,
     maturity_days: float | None,
     from_ms: int | None,
@@ -45,9 +47,13 @@ def dataset(
     as_of_ms: int | None,
     out: Path,
 ) -> None:
-    """Compute the features of FILE... through the core and write them with labels and the times these became known."""
+    """Compute the features of FILE... through the core and write them with labels and the times these became known.
+
+    With --from-history the features are those frozen in the decisions of the service, with labels as known --as-of, now
+    unless given; what was decided without a part of the service is left out, and what is not known yet.
+    """
     import math
-    from time import perf_counter
+    from time import perf_counter, time_ns
 
     from fraud.pipeline import Period
     from fraud.progress import progress_bar
@@ -57,7 +63,17 @@ def dataset(
     from training.dataset_file import read_dataset, write_dataset
     from training.labelled_rows import label_maturity
 
+    if from_history == bool(files):
+        raise click.UsageError("give either FILE... or --from-history")
+    maturity = label_delay_days if maturity_days is None else maturity_days
     period = Period(-math.inf if from_ms is None else from_ms, math.inf if to_ms is None else to_ms)
+    if from_history:
+        known_by_ms = time_ns() // 1_000_000 if as_of_ms is None else as_of_ms
+        wanted = HistoryRequest(feature_set_name, period.from_ms, period.to_ms, known_by_ms, maturity)
+        with refusals_for_people():
+            weeks = write_history_dataset(load_settings(), wanted, out)
+        click.echo(maturity_table(weeks, known_by_ms))
+        return
     with refusals_for_people():
         request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period)
         replayed = ReplayedFiles(load_settings(), request, perf_counter)
@@ -69,7 +85,6 @@ def dataset(
             say_refused(replayed.rejected, replayed.first_rejected)
         rows = read_dataset(out)
     known_by_ms = int(rows.timestamps_ms.max()) if as_of_ms is None else as_of_ms
-    maturity = label_delay_days if maturity_days is None else maturity_days
     click.echo(f"{written:,} rows with {len(replayed.features.names)} features written to {out}")
     click.echo(maturity_table(label_maturity(rows, known_by_ms, maturity), known_by_ms))
 

@@ -42,6 +42,16 @@ def now_text() -> str:
 
 def rows_options(command: Command) -> Command:
     """FILE..., --mapping, --feature-set: where rows come from."""
+    return _with_rows(command, files_required=True)
+
+
+def rows_or_history_options(command: Command) -> Command:
+    """FILE... or --from-history, --mapping, --feature-set: where rows come from."""
+    history = click.option("--from-history", is_flag=True, help="From what the service decided, instead of FILE...")
+    return _with_rows(history(command), files_required=False)
+
+
+def _with_rows(command: Command, *, files_required: bool) -> Command:
     for option in (
         click.option(
             "--feature-set",
@@ -57,7 +67,7 @@ def rows_options(command: Command) -> Command:
             show_default=True,
             help="Column mapping: a name or a file; a dataset needs none.",
         ),
-        click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."),
+        click.argument("files", nargs=-1, required=files_required, type=click.Path(path_type=Path), metavar="FILE..."),
     ):
         command = option(command)
     return command
