@@ -70,6 +70,29 @@ class EntityView:
         known = [ms for ms in self.frauds_ms if ms > since_ms]
         return max(0, self.now_ms - max(known)) // HOUR_MS if known else MISSING
 
+    def fraud_run(self) -> tuple[Value, Value, Value]:
+        """Matured payments since the newest fraud among those of 30 days, its run of frauds on end, hours of the run.
+
+        Payments of the same five minutes as the fraud count as after it.
+        """
+        low = (self.now_ms - LABEL_DELAY_MS - MONTH_MS) // HOP_MS
+        high = (self.now_ms - LABEL_DELAY_MS) // HOP_MS
+        frauds = sorted(ms for ms in self.frauds_ms if low < math.ceil(Fraction(ms, HOP_MS)) <= high)
+        if not frauds:
+            return MISSING, MISSING, MISSING
+        matured = Counter(math.ceil(Fraction(event.ms, HOP_MS)) for event in self.events)
+        for ms in frauds:
+            matured[math.ceil(Fraction(ms, HOP_MS))] -= 1
+        legitimate = {
+            ms: sum(number for bucket, number in matured.items() if math.ceil(Fraction(ms, HOP_MS)) <= bucket <= high)
+            for ms in frauds
+        }
+        since_newest = legitimate[frauds[-1]]
+        run = [ms for ms in frauds if not legitimate[ms]]
+        if not run:
+            return since_newest, 0, MISSING
+        return since_newest, len(run), (self.now_ms - run[0]) // HOUR_MS
+
     def distinct(self, who: str, length_ms: int, current: str | None) -> Value:
         """Different ones last seen within the length, among the 32 of latest sight, and the current one."""
         if not self.exists:
@@ -350,6 +373,8 @@ def risks(places: dict[str, EntityView], now: Transaction) -> dict[str, Value]:
         add("count_1h", kind, lambda view: len(view.window(HOUR_MS, HOP_MS)))
         add("burst_1h", kind, burst)
         add("first_time_share_7d", kind, first_times)
+        for number, name in enumerate(("legitimate_since_fraud", "fraud_run", "fraud_run_hours")):
+            values[f"{kind}_{name}"] = place.fraud_run()[number] if place.exists else MISSING
         for name, length_ms in (("1h", HOUR_MS), ("24h", DAY_MS), ("30d", MONTH_MS)):
             for who, of in (("customers", "user_id"), ("cards", "card_id")):
                 values[f"{kind}_distinct_{who}_{name}"] = place.distinct(of, length_ms, getattr(now, of))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -29,12 +29,13 @@ _SMOOTHING_FRAUDS = SMOOTHING_TRANSACTIONS * BASE_FRAUD_RATE
 
 
 def _values(
-    state: EntityState, moment: Moment, distinct_window_ms: int, first_times: bool, amounts: bool
+    state: EntityState, moment: Moment, distinct_window_ms: int, first_times: bool, amounts: bool, fraud_runs: bool
 ) -> list[Value]:
     """Of any entity: smoothed fraud rate, hours since known fraud, age, count of the hour, burst against the month.
 
     Then what the kind asks for: customers and cards, the share of first times in 7 days, the amount against the mean of
-    30 days. Windows are bounded by rows of the state: cumulative counters there cover everything up to the bound.
+    30 days, the run of frauds. Windows are bounded by rows of the state: cumulative counters there cover everything up
+    to the bound.
     """
     timestamp_ms = moment.timestamp_ms
     customers = cards = 0
@@ -47,7 +48,7 @@ def _values(
         unused: list[Value] = [BASE_FRAUD_RATE, MISSING, 0.0, 0, 0.0]
         if distinct_window_ms:
             unused += (customers, cards)
-        return unused + [MISSING] * (first_times + amounts)
+        return unused + [MISSING] * (first_times + amounts + 3 * fraud_runs)
     bucket = timestamp_ms // HOP_MS
     current = -(-timestamp_ms // HOP_MS)
     now = length if buckets[length - 1] <= current else bisect_right(buckets, current)
@@ -79,7 +80,38 @@ def _values(
         values.append(_first_time_share(state, now, matured_until))
     if amounts:
         values.append(_amount_to_mean(state, moment.amount, now, month))
+    if fraud_runs:
+        values += _fraud_run(state, timestamp_ms, matured_until)
     return values
+
+
+def _fraud_run(state: EntityState, timestamp_ms: int, matured_until: int) -> tuple[Value, Value, Value]:
+    """Of the transactions until 7 days ago: those since the newest fraud that are none, frauds on end, hours of these.
+
+    A compromised entity is so for some time and then no more: legitimate transactions after a fraud say that it is
+    over, an unbroken run of frauds how long it has been going on.
+    """
+    frauds = state.fraud_timestamps_ms
+    if not frauds:
+        return MISSING, MISSING, MISSING
+    matured_bucket = timestamp_ms // HOP_MS - _DELAY_BUCKETS
+    oldest = bisect_right(frauds, (matured_bucket - _MONTH_BUCKETS) * HOP_MS)
+    end = bisect_right(frauds, matured_bucket * HOP_MS)
+    if oldest == end:
+        return MISSING, MISSING, MISSING
+    counts = state.counts
+
+    def legitimate_since(fraud_ms: int) -> int:
+        before = -(-fraud_ms // HOP_MS) - 1
+        marked = end - bisect_right(frauds, before * HOP_MS)
+        return counts[matured_until] - counts[state.row_at(before)] - marked
+
+    since_newest = legitimate_since(frauds[end - 1])
+    if since_newest:
+        return since_newest, 0, MISSING
+    # Going back, legitimate transactions only become more, so the first fraud of the run can be searched by halves.
+    first = bisect_left(frauds, 0, oldest, end - 1, key=lambda fraud_ms: -legitimate_since(fraud_ms))
+    return 0, end - first, (timestamp_ms - frauds[first]) // HOUR_MS
 
 
 def _first_time_share(state: EntityState, now: int, week: int) -> Value:
@@ -111,7 +143,9 @@ def _recent(last_seen_ms: dict[str, int] | None, current: str | None, since_ms: 
     return recent
 
 
-def _family(kind: str, count: int, distinct_window_ms: int, *, first_times: bool, amounts: bool) -> Family:
+def _family(
+    kind: str, count: int, distinct_window_ms: int, *, first_times: bool, amounts: bool, fraud_runs: bool
+) -> Family:
     """The family of all `count` rows of one kind: its state is looked up once."""
     missing = (MISSING,) * count
 
@@ -122,7 +156,7 @@ def _family(kind: str, count: int, distinct_window_ms: int, *, first_times: bool
             state = moment.entities[number]
             if state is None:
                 return missing
-            return _values(state, moment, distinct_window_ms, first_times, amounts)
+            return _values(state, moment, distinct_window_ms, first_times, amounts, fraud_runs)
 
         return compute
 
@@ -203,8 +237,33 @@ def _amount_row(kind: str) -> Feature:
     return replace(ratio, needs="amounts", missing=f"without an earlier transaction at the {kind} in 30 days")
 
 
+def _fraud_run_rows(kind: str) -> list[Feature]:
+    since = _row(
+        kind,
+        "legitimate_since_fraud",
+        "count since known fraud",
+        f"The {kind}'s transactions until 7 days ago since the newest known fraud among them",
+    )
+    run = _row(
+        kind, "fraud_run", "known frauds on end", f"Known frauds on end, up to the {kind}'s last one of 7 days ago"
+    )
+    hours = _row(
+        kind, "fraud_run_hours", "hours of known frauds on end", "Whole hours since the first fraud of that run"
+    )
+    none = "without a known fraud among those of 30 days that ended 7 days ago"
+    return [
+        replace(row, kind="integer", delay_ms=LABEL_DELAY_MS, window_ms=_MONTH_MS, missing=missing)
+        for row, missing in ((since, none), (run, none), (hours, "without such a run"))
+    ]
+
+
 def _rows_of(
-    kind: str, distinct: tuple[str, int] | None = None, *, first_times: bool = False, amounts: bool = False
+    kind: str,
+    distinct: tuple[str, int] | None = None,
+    *,
+    first_times: bool = False,
+    amounts: bool = False,
+    fraud_runs: bool = False,
 ) -> list[Feature]:
     """All rows of one kind; `distinct` is the window, by name and length, that customers and cards are counted over."""
     rows = _risk_rows(kind)
@@ -214,15 +273,17 @@ def _rows_of(
         rows.append(_first_time_row(kind))
     if amounts:
         rows.append(_amount_row(kind))
+    if fraud_runs:
+        rows += _fraud_run_rows(kind)
     window_ms = 0 if distinct is None else distinct[1]
-    family = _family(kind, len(rows), window_ms, first_times=first_times, amounts=amounts)
+    family = _family(kind, len(rows), window_ms, first_times=first_times, amounts=amounts, fraud_runs=fraud_runs)
     return [replace(row, family=family) for row in rows]
 
 
 FEATURES = (
     *_rows_of("card"),
     *_rows_of("merchant", first_times=True, amounts=True),
-    *_rows_of("terminal", ("1h", HOUR_MS), first_times=True),
+    *_rows_of("terminal", ("1h", HOUR_MS), first_times=True, fraud_runs=True),
     *_rows_of("device", ("30d", _MONTH_MS)),
     *_rows_of("ip", ("24h", DAY_MS)),
     *_rows_of("counterparty", ("24h", DAY_MS)),
