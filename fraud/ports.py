@@ -42,10 +42,14 @@ class StoredDecision(msgspec.Struct, frozen=True, gc=False):
 
 
 class HistoryRecord(msgspec.Struct, frozen=True, gc=False):
-    """A new event of a customer, to be written once; `sequence` is its place among all of the customer's events."""
+    """A new event of a customer, to be written once; `sequence` is its place among all of the customer's events.
+
+    `shadow_scores`: what models that decide nothing said of it, by the start of their content hash.
+    """
 
     sequence: int
     stored: StoredDecision
+    shadow_scores: Mapping[str, float] | None = None
 
 
 class EntityEvent(msgspec.Struct, frozen=True, gc=False):

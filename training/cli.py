@@ -13,6 +13,7 @@ from training.commands.evaluate import evaluate
 from training.commands.fit import fit
 from training.commands.options import load_rows
 from training.commands.prequential import prequential
+from training.commands.shadow_report import shadow_report
 
 if TYPE_CHECKING:
     from fraud.scoring.manifest import Manifest, ModelKind
@@ -27,6 +28,7 @@ main.add_command(dataset)
 main.add_command(fit)
 main.add_command(evaluate)
 main.add_command(prequential)
+main.add_command(shadow_report)
 
 
 @dataclass(frozen=True)

@@ -30,27 +30,40 @@ class _FeatureSetVersion(msgspec.Struct):
     hash: str
 
 
+class _ModelVersion(msgspec.Struct):
+    name: str
+
+
 class _Versions(msgspec.Struct):
     feature_set: _FeatureSetVersion
+    model: _ModelVersion | None = None
 
 
 class _Frozen(msgspec.Struct):
     degraded: list[str]
     features: dict[str, float | bool | None]
     versions: _Versions
+    score: float | None = None
 
 
 _decode = msgspec.json.Decoder(_Frozen).decode
 
 
 class HistoryRow(NamedTuple):
-    """A decided transaction: where its message stood, and its features, float64 [features]."""
+    """A decided transaction: where its message stood, and its features, float64 [features].
+
+    `score` is that of the model which decided, `model_name` its name, None without one; `shadow_scores` are those of
+    models in shadow, by what history calls them.
+    """
 
     source: str
     offset: int
     ingested_ms: int
     transaction: Transaction
     features: np.ndarray[Any, np.dtype[np.float64]]
+    score: float | None
+    model_name: str | None
+    shadow_scores: Mapping[str, float]
 
 
 @dataclass
@@ -68,7 +81,7 @@ class DecidedHistory:
     degraded: int = 0
     other_features: int = 0
 
-    def add(self, stored: StoredDecision) -> None:
+    def add(self, stored: StoredDecision, shadow_scores: Mapping[str, float]) -> None:
         """Take a decision in, if it is of the period."""
         transaction, origin = stored.transaction, stored.origin
         if not self.from_ms <= transaction.timestamp_ms < self.to_ms:
@@ -82,7 +95,19 @@ class DecidedHistory:
             return
         values = [frozen.features[name] for name in self.features.names]
         matrix_row = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-        self.rows.append(HistoryRow(origin.source, origin.offset, origin.ingested_ms, transaction, matrix_row))
+        model = frozen.versions.model
+        self.rows.append(
+            HistoryRow(
+                origin.source,
+                origin.offset,
+                origin.ingested_ms,
+                transaction,
+                matrix_row,
+                frozen.score,
+                None if model is None else model.name,
+                shadow_scores,
+            )
+        )
 
     def in_order(self) -> list[HistoryRow]:
         """The rows in the order in which their partitions had them; partitions are merged by the broker's clock."""

@@ -13,6 +13,7 @@ from fraud.live.backlog import EntityBacklog
 from fraud.live.dead_letter import DeadLetterBox, MessagePlace
 from fraud.live.measures import Measures
 from fraud.live.outgoing import Outgoing, decided_messages, repeated_messages, sealed
+from fraud.live.shadow import ShadowModels
 from fraud.live.wire import decode_transaction
 from fraud.pipeline import BatchResult, LiveBatch, NoLabels, Pipeline
 from fraud.ports import CustomerStore, HistoryRecord, Origin, StoredDecision, StoreUnavailableError
@@ -77,6 +78,8 @@ class DecisionService:
         self._random = random
         self._sleep = sleep
         self._one_at_a_time = asyncio.Lock()
+        # Replaced as a whole by whoever follows the file that names them.
+        self.shadows = ShadowModels()
 
     async def handle(self, arrivals: Sequence[Arrival]) -> list[Outgoing]:
         """Decide, and make durable all but the publication: the caller publishes what is returned, then acknowledges.
@@ -176,14 +179,16 @@ class DecisionService:
     async def _commit(self, result: BatchResult, live: LiveBatch) -> dict[int, StoredDecision]:
         """Write history; returns what it held before of new events, by position."""
         decided = result.decided
+        shadow_scores = self.shadows.score(result.gathered.matrix)
         records = []
         for event in live.new_events:
-            canonical, content_hash = b"", ""
+            canonical, content_hash, shadow_of_row = b"", "", None
             if decided is not None and event.row is not None:
                 canonical, content_hash = decided.canonical[event.row], decided.hashes[event.row]
+                shadow_of_row = {name: scores[event.row] for name, scores in shadow_scores.items()}
             origin = live.origins[event.position]
             stored = StoredDecision(event.transaction, origin, canonical, content_hash, event.late, event.first_time)
-            records.append(HistoryRecord(event.sequence, stored))
+            records.append(HistoryRecord(event.sequence, stored, shadow_of_row))
         lost: Mapping[int, StoredDecision] = await self._customers.commit(records) if records else {}
         for place, stored in lost.items():
             origin = live.origins[live.new_events[place].position]

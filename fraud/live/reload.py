@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,61 +14,16 @@ from fraud.bootstrap import Artefacts, policy_for
 from fraud.deciding import decision_versions
 from fraud.live.measures import ArtefactMeasures
 from fraud.live.typical import typical_batch
+from fraud.live.watched_files import LOOK_INTERVAL_S, WatchedFiles
 from fraud.scoring.manifest import ModelRefusedError
 from fraud.scoring.model import MANIFEST_FILE, MODEL_FILE, Model, load_model
 from fraud.settings import Settings
 
-# A change is loaded when two looks in a row found the same files: one that is still being copied is not refused.
-LOOK_INTERVAL_S = 1.0
 # Contributions are summed in another order than the score: rounding stays far below, a wrong attribution far above.
 _SUM_TOLERANCE = 1e-6
 POLICY, MODEL = "policy", "model"
 
 _log = logging.getLogger(__name__)
-
-
-class FileStamp(NamedTuple):
-    """What changes with a file's content; a file that is not there has -1 everywhere."""
-
-    path: str
-    device: int
-    inode: int
-    size_bytes: int
-    modified_ns: int
-
-
-Stamps = tuple[FileStamp, ...]
-
-
-def stamps_of(files: Iterable[Path]) -> Stamps:
-    """The stamp of each file, links followed."""
-    return tuple(_stamp(file) for file in files)
-
-
-def _stamp(file: Path) -> FileStamp:
-    try:
-        status = file.stat()
-    except OSError:
-        return FileStamp(str(file), -1, -1, -1, -1)
-    return FileStamp(str(file), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-class WatchedFiles:
-    """Says when files have changed and stand still again; the first answer of that kind comes at the second look."""
-
-    def __init__(self, files: Callable[[], Iterable[Path]]) -> None:
-        self._files = files
-        self._last: Stamps | None = None
-        self._taken: Stamps | None = None
-
-    def changed(self) -> bool:
-        """Look once; true once for each change."""
-        stamps = stamps_of(self._files())
-        settled = stamps == self._last and stamps != self._taken
-        self._last = stamps
-        if settled:
-            self._taken = stamps
-        return settled
 
 
 class Reloader:

@@ -27,6 +27,7 @@ from fraud.live.measures import Measures
 from fraud.live.outgoing import ALERTS, DEAD_LETTERS, DECISIONS, Outgoing
 from fraud.live.probes import ConsumerLag, Probes
 from fraud.live.reload import Reloader
+from fraud.live.shadow import ShadowModels, ShadowReloader
 from fraud.live.stream import Handler, create_app, run_app
 from fraud.live.topic_ids import topic_ids
 from fraud.live.typical import typical_decision
@@ -131,9 +132,7 @@ class Worker:
         self._resources.push_async_callback(health.stop)
         looking = asyncio.create_task(self._look_at_waiting_labels(spread))
         self._resources.push_async_callback(_cancelled, looking)
-        reloader = Reloader(settings, artefacts, self._activate, self.measures.artefacts)
-        following = asyncio.create_task(reloader.watch())
-        self._resources.push_async_callback(_cancelled, following)
+        self._follow_files()
         catching_up = asyncio.create_task(self.backlog.keep_catching_up())
         self._resources.push_async_callback(_cancelled, catching_up)
 
@@ -155,8 +154,18 @@ class Worker:
         watching = asyncio.create_task(self._probes.watch())
         self._resources.push_async_callback(_cancelled, watching)
 
+    def _follow_files(self) -> None:
+        settings, artefacts = self.settings, self.artefacts
+        reloader = Reloader(settings, artefacts, self._activate, self.measures.artefacts)
+        shadows = ShadowReloader(settings, artefacts.feature_set, self._shadow, self.measures.artefacts)
+        for following in (asyncio.create_task(reloader.watch()), asyncio.create_task(shadows.watch())):
+            self._resources.push_async_callback(_cancelled, following)
+
     async def _activate(self, artefacts: Artefacts) -> None:
         await self.decisions.decide_by(decider_of(artefacts))
+
+    def _shadow(self, shadows: ShadowModels) -> None:
+        self.decisions.shadows = shadows
 
     async def _look_at_waiting_labels(self, spread: Callable[[], float]) -> None:
         wait_s = self.settings.label_wait_hours * 3_600

@@ -131,15 +131,16 @@ class DynamoCustomerTables:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    async def every_decision(self) -> AsyncIterator[StoredDecision]:
-        """All that history holds a decision of, in no order."""
-        request: dict[str, Any] = {"TableName": self._history, "ProjectionExpression": "body, decision"}
+    async def every_decision(self) -> AsyncIterator[tuple[StoredDecision, dict[str, float]]]:
+        """All that history holds a decision of, each with the scores of shadow models, in no order."""
+        request: dict[str, Any] = {"TableName": self._history, "ProjectionExpression": "body, decision, shadow"}
         while True:
             with unavailable("reading all of history"):
                 answer = await self._client.scan(**request)
             for item in answer["Items"]:
                 if "decision" in item:
-                    yield await self._stored(item)
+                    scores = item.get("shadow", {}).get("M", {})
+                    yield await self._stored(item), {name: float(score["N"]) for name, score in scores.items()}
             if "LastEvaluatedKey" not in answer:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -247,6 +248,8 @@ class DynamoCustomerTables:
         }
         if item.decision:
             attributes["decision"] = {"B": item.decision}
+        if record.shadow_scores:
+            attributes["shadow"] = {"M": {name: {"N": repr(score)} for name, score in record.shadow_scores.items()}}
         return {
             "Put": {
                 "TableName": self._history,

@@ -44,7 +44,7 @@ def decided(name, day, *, source="a:0", offset=0, ingested_ms=0, degraded=(), sc
 def history(*decisions):
     found = DecidedHistory(FEATURES, -np.inf, np.inf)
     for decision in decisions:
-        found.add(decision)
+        found.add(decision, {})
     return found
 
 

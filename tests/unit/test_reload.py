@@ -12,7 +12,8 @@ import pytest
 
 from fraud.bootstrap import Artefacts, load_artefacts
 from fraud.live.measures import Measures
-from fraud.live.reload import Reloader, WatchedFiles, check_contributions
+from fraud.live.reload import Reloader, check_contributions
+from fraud.live.watched_files import WatchedFiles
 from fraud.scoring.manifest import ModelRefusedError
 from fraud.scoring.model import Model
 from fraud.settings import HOME, Settings

@@ -99,8 +99,8 @@ async def _read(
     async with dynamodb_client(settings) as client:
         # Nothing is written, so what decisions would be compressed against does not matter.
         tables = DynamoCustomerTables(client, settings.table_prefix, typical_decision=b"{}", retention_days=1)
-        async for stored in tables.every_decision():
-            history.add(stored)
+        async for stored, shadow_scores in tables.every_decision():
+            history.add(stored, shadow_scores)
             on_decision()
         async for of_transaction in DynamoLabels(client, settings.table_prefix).every_transaction():
             labels[of_transaction[0].user_id, of_transaction[0].transaction_id] = of_transaction

@@ -1,0 +1,119 @@
+"""Models in shadow score beside the champion, can be named and taken back, and hinder nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fraud.features import feature_set
+from fraud.live.measures import Measures
+from fraud.live.shadow import SHADOW_FILE, ShadowModels, ShadowReloader, shadow_folders
+from fraud.scoring.manifest import ModelRefusedError
+from fraud.scoring.model import Model, load_model
+from fraud.settings import HOME, Settings
+from fraud.transaction import Transaction
+from training.evaluation import EvaluationOptions
+from training.history_dataset import HistoryRow, KnownRows
+from training.metrics.cost import CostModel
+from training.shadow import CHAMPION, compare_shadows
+
+FEATURES = feature_set("default")
+NAMES = FEATURES.names
+OPTIONS = EvaluationOptions(100, CostModel(), None, 0, (CHAMPION,), draws=20)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(HOME / "models" / "default", FEATURES.name, FEATURES.schema_hash)
+
+
+def test_shadows_score_what_the_champion_scores(model):
+    matrix = np.random.default_rng(1).normal(size=(5, len(NAMES)))
+    assert ShadowModels([model]).score(matrix) == {model.content_hash[:16]: model.score(matrix).tolist()}
+    assert ShadowModels([model]).score(matrix[:0]) == {}
+
+
+def test_a_shadow_that_fails_is_left_out_from_then_on(model, caplog):
+    shadows = ShadowModels([model])
+    assert shadows.score(np.zeros((2, 1))) == {}
+    assert shadows.models == []
+    assert "the shadow model default scores no longer" in caplog.text
+
+
+def test_shadows_are_followed_on_disk_and_what_is_broken_is_refused(tmp_path, caplog):
+    shutil.copytree(HOME / "models" / "default", tmp_path / "other")
+    activated, measures = [], Measures(lambda: 0.0)
+    settings = replace(Settings(), model_folder=tmp_path / "champion")
+    reloader = ShadowReloader(settings, FEATURES, activated.append, measures.artefacts)
+
+    def look_twice():
+        asyncio.run(reloader.look())
+        asyncio.run(reloader.look())
+
+    def is_refused():
+        return measures.registry.get_sample_value("fraud_reload_refused", {"part": "shadow"}) == 1
+
+    look_twice()
+    assert activated == []
+    (tmp_path / SHADOW_FILE).write_text("other\n")
+    look_twice()
+    assert [[model.name for model in shadows.models] for shadows in activated] == [["default"]]
+    (tmp_path / SHADOW_FILE).write_text("other\nmissing\n")
+    look_twice()
+    assert (is_refused(), len(activated)) == (True, 1)
+    assert "missing" in caplog.text
+    (tmp_path / SHADOW_FILE).unlink()
+    look_twice()
+    assert (is_refused(), [len(shadows.models) for shadows in activated]) == (False, [1, 0])
+
+
+@pytest.mark.parametrize("content", ["../elsewhere", "/etc", "\n".join(map(str, range(9)))])
+def test_only_a_few_folders_beside_the_file_can_be_named(tmp_path, content):
+    (tmp_path / SHADOW_FILE).write_text(content)
+    with pytest.raises(ModelRefusedError, match=SHADOW_FILE):
+        shadow_folders(tmp_path / "champion")
+
+
+def row(number, score, shadow_scores):
+    transaction = Transaction(
+        transaction_id=str(number),
+        user_id=f"u{number % 10}",
+        timestamp_ms=number * 60_000,
+        amount_minor=100,
+        currency="EUR",
+        base_amount_minor=100,
+    )
+    return HistoryRow("a:0", number, number, transaction, np.zeros(1), score, "first", shadow_scores)
+
+
+def known(labels):
+    """A champion that guesses and a shadow that knows, where the number of the row says what is fraud."""
+    guesses = np.random.default_rng(1).random(len(labels)).tolist()
+    rows = [row(place, guess, {"better": float(place % 10 == 0)}) for place, guess in enumerate(guesses)]
+    return KnownRows(rows, np.array(labels, dtype=np.int8), np.zeros(len(labels), dtype=np.int64))
+
+
+def test_a_better_model_is_seen_to_be_better_once_labels_have_come():
+    labels = [int(place % 10 == 0) for place in range(200)]
+    labels[-20:] = [-1] * 20
+    (comparison,) = compare_shadows(known(labels), OPTIONS)
+    assert (comparison.shadow_name, comparison.champions) == ("better", ["first"])
+    assert (comparison.rows, comparison.unknown) == (200, 20)
+    (against,) = comparison.evaluation.comparisons
+    assert (against.model, against.baseline) == ("better", CHAMPION)
+    assert against.differences["average_precision"].is_above_zero
+
+
+def test_without_labels_there_is_nothing_to_judge_by_yet():
+    (comparison,) = compare_shadows(known([-1] * 20), OPTIONS)
+    assert (comparison.unknown, comparison.evaluation) == (20, None)
+
+
+def test_rows_that_no_shadow_has_scored_are_not_compared():
+    rows = known([0, 1]).rows
+    unscored = KnownRows([one._replace(shadow_scores={}) for one in rows], np.zeros(2, np.int8), np.zeros(2, np.int64))
+    assert compare_shadows(unscored, OPTIONS) == []
