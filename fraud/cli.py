@@ -267,6 +267,7 @@ def _records(number: int) -> str:
 def _add_commands() -> None:
     from fraud.live.command import produce_command, tail_command, worker_command
     from fraud.live.dead_letters_command import dead_letters_command
+    from fraud.live.load_command import load_command
     from fraud.live.profile_command import profile_command
     from fraud.live.rebuild_command import rebuild_command
     from fraud.live.schemas_command import schemas_command
@@ -275,7 +276,15 @@ def _add_commands() -> None:
     from fraud.simulator.command import simulate_command
     from fraud.stack.command import stack_command
 
-    for command in (init_command, worker_command, produce_command, tail_command, dead_letters_command, rebuild_command):
+    for command in (
+        init_command,
+        load_command,
+        worker_command,
+        produce_command,
+        tail_command,
+        dead_letters_command,
+        rebuild_command,
+    ):
         cli.add_command(command)
     cli.add_command(profile_command)
     cli.add_command(schemas_command)

@@ -69,7 +69,7 @@ def produce_command(files: tuple[Path, ...], mapping_name: str, speed: float, la
     async def send_all() -> Produced:
         producer = await _started_producer(settings)
 
-        async def send(topic: str, key: bytes, value: bytes) -> Any:
+        async def send(topic: str, key: bytes, value: bytes, _moment_ms: int) -> Any:
             return await producer.send(topic, value, key=key)
 
         sender = FileProducer(

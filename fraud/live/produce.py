@@ -33,14 +33,15 @@ class Produced:
 
 
 class FileProducer:
-    """Sends the records of files. `send(topic, key, value)` hands a message to the client and returns its delivery.
+    """Sends the records of files. `send(topic, key, value, moment_ms)` hands over a message and returns its delivery.
 
-    `speed` is event time over real time, 0 for as fast as it goes; `clock` and `sleep` are real time in seconds.
+    `moment_ms` is the time of the event, or when its label becomes known; refused records go to `refuse`. `speed` is
+    event time over real time, 0 for as fast as it goes; `clock` and `sleep` are real time in seconds.
     """
 
     def __init__(
         self,
-        send: Callable[[str, bytes, bytes], Awaitable[Awaitable[Any]]],
+        send: Callable[[str, bytes, bytes, int], Awaitable[Awaitable[Any]]],
         transactions_topic: str,
         labels_topic: str,
         *,
@@ -48,8 +49,10 @@ class FileProducer:
         label_delay_days: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        refuse: Callable[[RejectedRecord], None] = lambda _: None,
     ) -> None:
         self._send = send
+        self._refuse = refuse
         self._topics = transactions_topic, labels_topic
         self._speed = speed
         self._label_delay_ms = round(label_delay_days * 86_400_000)
@@ -65,6 +68,7 @@ class FileProducer:
         for block in files.blocks():
             for record in block:
                 if isinstance(record, RejectedRecord):
+                    self._refuse(record)
                     self.produced.rejected += 1
                     self.produced.first_rejected = self.produced.first_rejected or (
                         f"{record.file}:{record.line}: {record.field} {record.reason}"
@@ -82,10 +86,10 @@ class FileProducer:
         while self._waiting and self._waiting[0][0] <= event_ms:
             known_at_ms, _, label = heapq.heappop(self._waiting)
             await self._pace(known_at_ms)
-            await self._hand_over(self._topics[1], label.user_id, encode_label(label))
+            await self._hand_over(self._topics[1], label.user_id, encode_label(label), known_at_ms)
             self.produced.labels += 1
         await self._pace(event_ms)
-        await self._hand_over(self._topics[0], message.user_id, encode_transaction(message))
+        await self._hand_over(self._topics[0], message.user_id, encode_transaction(message), event_ms)
         self.produced.transactions += 1
         truth = record.label
         if truth is not None and truth.label is not None:
@@ -112,8 +116,8 @@ class FileProducer:
         if ahead_s > 0:
             await self._sleep(ahead_s)
 
-    async def _hand_over(self, topic: str, key: str, value: bytes) -> None:
-        self._deliveries.append(await self._send(topic, key.encode(), value))
+    async def _hand_over(self, topic: str, key: str, value: bytes, moment_ms: int) -> None:
+        self._deliveries.append(await self._send(topic, key.encode(), value, moment_ms))
         if len(self._deliveries) >= _IN_FLIGHT:
             await asyncio.gather(*self._deliveries)
             self._deliveries.clear()

@@ -69,8 +69,8 @@ class Worker:
         self._probes: Probes
         self._resources = AsyncExitStack()
 
-    async def start(self) -> None:
-        """Connect to DynamoDB, Redis and Kafka. Raises what their clients raise when they are not there."""
+    async def open_stores(self, redis_deadline_ms: float) -> tuple[DynamoCustomerTables, EntityWindows]:
+        """Connect to DynamoDB and Redis, and make the services that use them."""
         settings, artefacts = self.settings, self.artefacts
         plan = artefacts.feature_set.plan(state_limits(settings))
         client = await self._resources.enter_async_context(dynamodb_client(settings))
@@ -81,9 +81,7 @@ class Worker:
             retention_days=settings.history_retention_days,
         )
         await tables.start()
-        windows = EntityWindows(
-            settings.redis_url, plan, prefix=settings.table_prefix, deadline_ms=settings.redis_deadline_ms
-        )
+        windows = EntityWindows(settings.redis_url, plan, prefix=settings.table_prefix, deadline_ms=redis_deadline_ms)
         self._resources.push_async_callback(windows.close)
         self.backlog = EntityBacklog(windows)
         self.customers = CachedCustomers(tables, plan, capacity=settings.cached_customers)
@@ -112,6 +110,13 @@ class Worker:
             tokeniser=tokeniser,
             random=spread,
         )
+        return tables, windows
+
+    async def start(self) -> None:
+        """Connect to DynamoDB, Redis and Kafka. Raises what their clients raise when they are not there."""
+        settings = self.settings
+        tables, windows = await self.open_stores(settings.redis_deadline_ms)
+        spread = random.SystemRandom().random
         producer = self.connection.producer()
         await producer.start()
         self._resources.push_async_callback(producer.stop)
