@@ -13,7 +13,7 @@ SOAK_RUNS ?= 5000
 # Command and Debian package of everything that the tests start.
 PREREQUISITES := java:default-jre-headless mvn:maven redis-server:redis-server chromium:chromium chromedriver:chromium-driver
 
-.PHONY: demo test soak prerequisites check setup bench notebooks model lock clean
+.PHONY: demo test soak prerequisites check setup bench bench-live notebooks model lock clean
 
 demo: setup
 	@$(BIN)/fraud simulate --out demo/transactions.jsonl --days $(DEMO_DAYS) --customers $(DEMO_CUSTOMERS) --merchants 600 --seed 1
@@ -61,6 +61,9 @@ $(READY): requirements.lock pyproject.toml
 bench: setup
 	$(BIN)/python -m benchmarks.replay $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.scoring
+
+bench-live: setup
+	$(BIN)/python -m benchmarks.live $(BENCH_ARGS)
 
 # JupyterLab stays out of the environment of everything else: it alone has some fifty packages.
 notebooks: setup

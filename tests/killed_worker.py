@@ -59,7 +59,7 @@ def _at(moment: str, owner: type, method: str) -> Callable[[int], None]:
 
 def _half_written(visit: int) -> None:
     """A batch goes to history in several transactions: only some of them are made."""
-    dynamodb._TRANSACTION_ACTIONS = _ACTIONS_OF_A_PART
+    dynamodb.TRANSACTION_ACTIONS = _ACTIONS_OF_A_PART
     # Half of the parts of a batch of 64 events.
     _at("after", DynamoCustomerTables, "_write_part")(visit * _ACTIONS_OF_A_PART - _ACTIONS_OF_A_PART // 2)
 

@@ -22,9 +22,9 @@ from fraud.stores.history_items import (
 
 # The most that DynamoDB takes in one call of each kind.
 _BATCH_GET_KEYS = 100
-_TRANSACTION_ACTIONS = 100
+TRANSACTION_ACTIONS = 100
 # Requests in flight. Transactions gain little beyond four; queries for cold customers are single, small and many.
-_WRITES_IN_FLIGHT = 4
+WRITES_IN_FLIGHT = 4
 _READS_IN_FLIGHT = 16
 # A call that was cut short is completed this often before the whole batch is thrown away and tried again.
 _ATTEMPTS = 5
@@ -77,7 +77,7 @@ class DynamoCustomerTables:
         self._retention_s = round(retention_days * 86_400)
         self._compression = DecisionCompression(typical_decision)
         self._sleep = sleep
-        self._writes = asyncio.Semaphore(_WRITES_IN_FLIGHT)
+        self._writes = asyncio.Semaphore(WRITES_IN_FLIGHT)
         self._reads = asyncio.Semaphore(_READS_IN_FLIGHT)
 
     async def start(self) -> None:
@@ -224,7 +224,7 @@ class DynamoCustomerTables:
         expires = {record.stored.transaction.user_id: self._expires_at_s(record) for record in records}
         actions += [(None, self._snapshot_action(snapshot, expires[snapshot.user_id])) for snapshot in snapshots]
         parts = [
-            actions[start : start + _TRANSACTION_ACTIONS] for start in range(0, len(actions), _TRANSACTION_ACTIONS)
+            actions[start : start + TRANSACTION_ACTIONS] for start in range(0, len(actions), TRANSACTION_ACTIONS)
         ]
         lost: dict[int, StoredDecision] = {}
         for found in await asyncio.gather(*(self._write_part(part) for part in parts), return_exceptions=True):
