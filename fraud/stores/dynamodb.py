@@ -223,9 +223,7 @@ class DynamoCustomerTables:
         # An event of each customer carries when the customer's snapshot may be deleted.
         expires = {record.stored.transaction.user_id: self._expires_at_s(record) for record in records}
         actions += [(None, self._snapshot_action(snapshot, expires[snapshot.user_id])) for snapshot in snapshots]
-        parts = [
-            actions[start : start + TRANSACTION_ACTIONS] for start in range(0, len(actions), TRANSACTION_ACTIONS)
-        ]
+        parts = [actions[start : start + TRANSACTION_ACTIONS] for start in range(0, len(actions), TRANSACTION_ACTIONS)]
         lost: dict[int, StoredDecision] = {}
         for found in await asyncio.gather(*(self._write_part(part) for part in parts), return_exceptions=True):
             if isinstance(found, BaseException):

@@ -10,7 +10,8 @@ from learning_rows import DAY_MS, START_MS, labelled, simulated
 
 from training.configuration import BoostingConfiguration, FitConfiguration
 from training.dataset import Dataset, DatasetError
-from training.notebook import learning, learning_plots
+from training.notebook import learning
+from training.notebook.learning_plots import alone_plot, areas_alone, importance_plot
 
 
 def test_training_ends_where_judging_begins_and_whole_days_are_taken() -> None:
@@ -37,7 +38,7 @@ def test_the_feature_that_makes_the_label_is_the_best_alone() -> None:
     values = np.random.default_rng(2).normal(size=(400, 3))
     values[:100, 1] = np.nan
     labels = (values[:, 2] < -1).astype(np.int8)
-    found = learning_plots.areas_alone(Dataset(values, labels, np.ones(400, dtype=np.int64)), ("a", "b", "c"))
+    found = areas_alone(Dataset(values, labels, np.ones(400, dtype=np.int64)), ("a", "b", "c"))
     assert found[0] == ("c", 0.0, 0.0)
     assert {name: missing for name, _, missing in found}["b"] == 0.25
 
@@ -45,9 +46,9 @@ def test_the_feature_that_makes_the_label_is_the_best_alone() -> None:
 def test_features_that_hardly_any_fraud_has_say_nothing_alone() -> None:
     values = np.zeros((50, 1))
     labels = np.array([1] + [0] * 49, dtype=np.int8)
-    areas = learning_plots.areas_alone(Dataset(values, labels, np.ones(50, dtype=np.int64)), ("a",))
+    areas = areas_alone(Dataset(values, labels, np.ones(50, dtype=np.int64)), ("a",))
     assert areas == []
-    assert learning_plots.alone_plot(areas).svg is None
+    assert alone_plot(areas).svg is None
 
 
 def test_a_fitted_model_is_the_one_that_was_written_and_is_judged_on_later_rows(tmp_path: Path) -> None:
@@ -63,4 +64,4 @@ def test_a_fitted_model_is_the_one_that_was_written_and_is_judged_on_later_rows(
     listing = learning.metrics_listing(learning.evaluation(rows, period, baseline="small"))
     assert list(listing.columns) == ["", "small", "larger", "larger less small"]
     assert "Average precision" in [row[0] for row in listing.rows]
-    assert learning_plots.importance_plot(models["larger"], rows.matrix[:50]).svg
+    assert importance_plot(models["larger"], rows.matrix[:50]).svg
