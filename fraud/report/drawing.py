@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import matplotlib.style
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 # 330 points wide: on a phone, within its margins, a point is a pixel, so that text of 10 points can be read there.
 _WIDTH_POINTS = 330
-_HEIGHT_POINTS = 218
+HEIGHT_POINTS = 218
 _POINTS_PER_INCH = 72
 
 # Drawn in these colours and replaced by variables of the page's style, which has a light and a dark value for each.
@@ -30,7 +31,7 @@ _VARIABLES = {
     UNKNOWN: "var(--unknown)",
     **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES)},
 }
-STYLE = {
+_STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": GRID,
     # The card behind the plot shows through, light or dark.
@@ -77,7 +78,14 @@ class Plot:
     absence: str = ""
 
 
-def figure(height_points: float = _HEIGHT_POINTS) -> Figure:
+def drawing_style() -> AbstractContextManager[None]:
+    """The style of every plot, to draw within: nothing of what a person has in a matplotlibrc, so that it cannot
+    change a report.
+    """
+    return matplotlib.style.context(["default", _STYLE])
+
+
+def figure(height_points: float = HEIGHT_POINTS) -> Figure:
     """Return an empty figure as wide as a phone."""
     size = (_WIDTH_POINTS / _POINTS_PER_INCH, height_points / _POINTS_PER_INCH)
     return Figure(figsize=size, layout="constrained")

@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from fraud.report import formats
 from fraud.report.context import ReportContext
-from fraud.report.plots import Plot, draw_plots
+from fraud.report.drawing import Plot
+from fraud.report.plots import draw_plots
 from fraud.report.tables import IDENTIFIER_LENGTH, report_tables
 
 Summary = dict[str, Any]

@@ -2,124 +2,40 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from fraud.report.drawing import (
+    FRAUD,
+    HEIGHT_POINTS,
+    INK,
+    LEGITIMATE,
+    UNKNOWN,
+    Plot,
+    axes_of,
+    drawing_style,
+    figure,
+    legend_above,
+    svg,
+)
 from fraud.report.formats import count, percent, short_money, shortened
 
 Summary = dict[str, Any]
 
-# 330 points wide: on a phone, within its margins, a point is a pixel, so that text of 10 points can be read there.
-_WIDTH_POINTS = 330
-_HEIGHT_POINTS = 218
-_POINTS_PER_INCH = 72
 _RULES_SHOWN = 12
 _RULE_NAME_LENGTH = 22
-
-# Drawn in these colours and replaced by variables of the page's style, which has a light and a dark value for each.
-# Blue and vermilion of the palette by Okabe and Ito: told apart with any colour vision, and by lightness in print.
-INK, MUTED, GRID = "#1f2328", "#6a737d", "#d8dee4"
-FRAUD, LEGITIMATE, UNKNOWN = "#d55e00", "#0072b2", "#8b949e"
-_VARIABLES = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    GRID: "var(--grid)",
-    FRAUD: "var(--fraud)",
-    LEGITIMATE: "var(--legitimate)",
-    UNKNOWN: "var(--unknown)",
-}
-_STYLE = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": GRID,
-    # The card behind the plot shows through, light or dark.
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 9.5,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.facecolor": "none",
-    "font.size": 10,
-    "savefig.facecolor": "none",
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "legend.fontsize": 9.5,
-    "legend.frameon": False,
-    "legend.handlelength": 1.2,
-    "legend.labelcolor": INK,
-    "lines.linewidth": 1.6,
-    "svg.fonttype": "none",
-    "text.color": INK,
-    # A rule may be named `$x$`; it is not a formula.
-    "text.parse_math": False,
-    "xtick.color": GRID,
-    "xtick.labelcolor": MUTED,
-    "xtick.labelsize": 9,
-    "ytick.color": GRID,
-    "ytick.labelcolor": MUTED,
-    "ytick.labelsize": 9,
-}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawn plot, or the reason why there is none.
-
-    `svg` is inline SVG without a size of its own, None if the file or the run lacks what it needs: `absence` says what.
-    """
-
-    name: str
-    title: str
-    reading: str
-    svg: str | None
-    absence: str = ""
-
-
-def _figure(height_points: float = _HEIGHT_POINTS) -> Figure:
-    size = (_WIDTH_POINTS / _POINTS_PER_INCH, height_points / _POINTS_PER_INCH)
-    return Figure(figsize=size, layout="constrained")
-
-
-def _svg(figure: Figure, name: str, title: str) -> str:
-    """Return the figure as an `<svg>` element for HTML: no header, no namespaces, no ids but those it uses."""
-    buffer = io.StringIO()
-    with matplotlib.style.context({"svg.hashsalt": name}):
-        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", metadata=metadata)
-    text = buffer.getvalue()
-    head, body = text[text.index("<svg") :].strip().split(">", 1)
-    head = re.sub(r'\s(?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", head)
-    text = f"{head}>{body}"
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    # Left out so that the page's own font applies.
-    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, variable)
-    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
-
-
-def _axes(figure: Figure) -> Axes:
-    axes: Axes = figure.add_subplot()
-    return axes
-
-
-def _legend_above(axes: Axes, columns: int = 3) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.2)
 
 
 def _score_distribution(summary: Summary) -> Figure:
     histogram = summary["ranking"]["score_histogram"]
-    figure = _figure()
-    axes = _axes(figure)
+    drawn = figure()
+    axes = axes_of(drawn)
     bins = histogram["bins"]
     edges = [position / bins for position in range(bins + 1)]
     for name, colour, label in (
@@ -149,8 +65,8 @@ def _score_distribution(summary: Summary) -> Figure:
             va="top",
             fontsize=8.5,
         )
-    _legend_above(axes)
-    return figure
+    legend_above(axes)
+    return drawn
 
 
 def _plain_log(axes: Axes) -> None:
@@ -162,8 +78,8 @@ def _plain_log(axes: Axes) -> None:
 
 def _precision_recall(summary: Summary) -> Figure:
     curve = summary["ranking"]["precision_recall_curve"]
-    figure = _figure()
-    axes = _axes(figure)
+    drawn = figure()
+    axes = axes_of(drawn)
     recall = [point["recall"] for point in curve]
     precision = [point["precision"] for point in curve]
     axes.step([0, *recall], [precision[0], *precision], where="pre", color=LEGITIMATE, label="model")
@@ -178,8 +94,8 @@ def _precision_recall(summary: Summary) -> Figure:
     axes.set_ylabel("precision: share of alerts right")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
-    _legend_above(axes, columns=2)
-    return figure
+    legend_above(axes, columns=2)
+    return drawn
 
 
 def _mark_thresholds(axes: Axes, thresholds: list[dict[str, Any]]) -> None:
@@ -226,8 +142,8 @@ def _one_day_markers(days: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _alerts_by_day(summary: Summary) -> Figure:
     days = summary["days"]
-    figure = _figure()
-    axes = _axes(figure)
+    drawn = figure()
+    axes = axes_of(drawn)
     positions = _date_axis(axes, days)
     alerts = [day["alerts"] for day in days]
     markers = _one_day_markers(days)["marker"]
@@ -251,8 +167,8 @@ def _alerts_by_day(summary: Summary) -> Figure:
     axes.set_ylabel("transactions a day")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-    _legend_above(axes)
-    return figure
+    legend_above(axes)
+    return drawn
 
 
 def _money_by_action(summary: Summary) -> Figure:
@@ -264,8 +180,8 @@ def _money_by_action(summary: Summary) -> Figure:
         else (("amount_minor", UNKNOWN, "unlabelled"),)
     )
     exponent = summary["base_currency_exponent"]
-    figure = _figure()
-    axes = _axes(figure)
+    drawn = figure()
+    axes = axes_of(drawn)
     height = 0.8 / len(series)
     largest = 1.0
     for place, (field, colour, label) in enumerate(series):
@@ -287,8 +203,8 @@ def _money_by_action(summary: Summary) -> Figure:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"{summary['base_currency']} (log scale)")
-    _legend_above(axes)
-    return figure
+    legend_above(axes)
+    return drawn
 
 
 def _rule_hits(summary: Summary) -> Figure:
@@ -297,8 +213,8 @@ def _rule_hits(summary: Summary) -> Figure:
     )
     rules = ranked[:_RULES_SHOWN]
     labelled = bool(summary["labels"]["labelled"])
-    figure = _figure(60 + 17 * max(len(rules), 3))
-    axes = _axes(figure)
+    drawn = figure(60 + 17 * max(len(rules), 3))
+    axes = axes_of(drawn)
     names = [shortened(rule["rule_id"], _RULE_NAME_LENGTH) for rule in rules]
     hits = [rule["hits"] for rule in rules]
     if labelled:
@@ -319,14 +235,14 @@ def _rule_hits(summary: Summary) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("hits; beside each bar its precision" if labelled else "hits")
-    _legend_above(axes, columns=2)
-    return figure
+    legend_above(axes, columns=2)
+    return drawn
 
 
 def _score_drift(summary: Summary) -> Figure:
     days = [day for day in summary["days"] if day["score_quantiles"] is not None]
-    figure = _figure(_HEIGHT_POINTS + 55)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    drawn = figure(HEIGHT_POINTS + 55)
+    upper, lower = drawn.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
     positions = _date_axis(upper, days)
     markers = _one_day_markers(days)["marker"]
     for name, style, label in (
@@ -342,7 +258,7 @@ def _score_drift(summary: Summary) -> Figure:
     upper.yaxis.set_minor_formatter(NullFormatter())
     upper.tick_params(axis="both", which="minor", length=0)
     upper.set_ylabel("score (log scale)")
-    _legend_above(upper)
+    legend_above(upper)
     known = [(at, day["score_stability_index"]) for at, day in zip(positions, days, strict=True)]
     shown = [(at, index) for at, index in known if index is not None]
     lower.plot([at for at, _ in shown], [index for _, index in shown], color=FRAUD, marker=markers, markersize=3)
@@ -350,7 +266,7 @@ def _score_drift(summary: Summary) -> Figure:
     lower.set_ylim(0, max([0.3, *(index * 1.1 for _, index in shown)]))
     lower.yaxis.set_major_locator(MaxNLocator(nbins=3))
     lower.set_ylabel("stability\nindex")
-    return figure
+    return drawn
 
 
 _NO_MODEL = "The replay ran without a model, so nothing has a score."
@@ -454,7 +370,5 @@ def _draw(kind: _Kind, summary: Summary) -> Plot:
     reading = kind.reading if summary["labels"]["labelled"] else kind.unlabelled_reading
     if absence:
         return Plot(kind.name, kind.title, reading, None, absence)
-    # The default style first: what a person has in a matplotlibrc must not change a report.
-    with matplotlib.style.context(["default", _STYLE]):
-        svg = _svg(kind.draw(summary), kind.name, kind.title)
-    return Plot(kind.name, kind.title, reading, svg)
+    with drawing_style():
+        return Plot(kind.name, kind.title, reading, svg(kind.draw(summary), kind.name, kind.title))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from fraud.report.drawing import FRAUD, INK, LEGITIMATE, SERIES, STYLE, Plot, axes_of, figure, legend_above, svg
+from fraud.report.drawing import FRAUD, INK, LEGITIMATE, SERIES, Plot, axes_of, drawing_style, figure, legend_above, svg
 from fraud.report.formats import count, percent, shortened
 from fraud.transaction import timestamp_to_text
 from training.notebook.transactions import Explored
@@ -30,7 +29,7 @@ def by_day(explored: Explored) -> Plot:
     first = int(days.min())
     payments = np.bincount(days - first)
     frauds = np.bincount(days - first, weights=explored.values("is_fraud") == 1, minlength=len(payments))
-    with matplotlib.style.context(STYLE):
+    with drawing_style():
         drawn = figure(270)
         upper, lower = drawn.subplots(2, 1, sharex=True)
         places = np.arange(len(payments))
@@ -57,7 +56,7 @@ def by_hour(explored: Explored) -> Plot:
         return Plot("by_hour", title, "", None, _NO_LABELS)
     hours = explored.values("timestamp") // _HOUR_MS % 24
     fraud = explored.values("is_fraud")
-    with matplotlib.style.context(STYLE):
+    with drawing_style():
         drawn = figure()
         axes = axes_of(drawn)
         for label, colour, name in ((0, LEGITIMATE, "legitimate"), (1, FRAUD, "fraud")):
@@ -82,7 +81,7 @@ def by_amount(explored: Explored) -> Plot:
     # Below and above there is next to nothing, which would press everything else together.
     low, high = np.quantile(amounts[positive], [0.0005, 0.9995])
     edges = np.geomspace(max(low, 0.01), max(high, low * 10, 0.1), 40)
-    with matplotlib.style.context(STYLE):
+    with drawing_style():
         drawn = figure()
         axes = axes_of(drawn)
         for label, colour, name in ((0, LEGITIMATE, "legitimate"), (1, FRAUD, "fraud")):
@@ -107,7 +106,7 @@ def fraud_share_by(explored: Explored, field: str) -> Plot:
     if not rows:
         return Plot(name, title, "", None, f"No value of {field} has {_PAYMENTS_LEAST} labelled payments.")
     overall = float(np.nanmean(explored.values("is_fraud")))
-    with matplotlib.style.context(STYLE):
+    with drawing_style():
         drawn = figure(60 + 20 * len(rows))
         axes = axes_of(drawn)
         for place, (_, share, low, high, _) in enumerate(rows):
@@ -163,7 +162,7 @@ def label_delays(explored: Explored) -> Plot:
     delays = (known_at_ms[fraud] - explored.values("timestamp")[fraud]) / _DAY_MS
     sources = explored.values("label_source")[fraud]
     days = np.linspace(0, min(float(delays.max()) + 1, 90), 200)
-    with matplotlib.style.context(STYLE):
+    with drawing_style():
         drawn = figure(265)
         axes = axes_of(drawn)
         axes.plot(days, [(delays <= day).mean() for day in days], color=INK, linewidth=2.2, label="all")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.style
 import numpy as np
 
 from fraud.features import feature_set
-from fraud.report.drawing import FRAUD, LEGITIMATE, STYLE, Plot, axes_of, figure, legend_above, svg
+from fraud.report.drawing import FRAUD, LEGITIMATE, Plot, axes_of, drawing_style, figure, legend_above, svg
 from fraud.report.formats import shortened
 from fraud.scoring.model import Model
 from training.dataset import Dataset, FloatArray
@@ -46,7 +45,7 @@ def alone_plot(areas: Sequence[tuple[str, float, float]]) -> Plot:
     shown = areas[:_SHOWN]
     if not shown:
         return Plot("alone", title, "", None, f"No feature has a value for {_FRAUDS_LEAST} frauds.")
-    with matplotlib.style.context(STYLE):
+    with drawing_style():
         drawn = figure(84 + 18 * len(shown))
         axes = axes_of(drawn)
         for place, (_, area, _) in enumerate(shown):
@@ -81,7 +80,7 @@ def importance_plot(model: Model, matrix: FloatArray) -> Plot:
     highest = np.argsort(-model.score(matrix), kind="stable")[:_EXPLAINED_ROWS]
     means = np.abs(model.explain(matrix[highest])).mean(axis=0)
     order = np.argsort(-means, kind="stable")[:_SHOWN].tolist()
-    with matplotlib.style.context(STYLE):
+    with drawing_style():
         drawn = figure(52 + 18 * len(order))
         axes = axes_of(drawn)
         axes.barh(range(len(order)), [means[place] for place in order], height=0.7, color=LEGITIMATE)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.style
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from fraud.report.drawing import GRID, INK, MUTED, SERIES, STYLE, Plot, axes_of, figure, legend_above, svg
+from fraud.report.drawing import GRID, INK, MUTED, SERIES, Plot, axes_of, drawing_style, figure, legend_above, svg
 from fraud.report.formats import percent, shortened
 from fraud.transaction import timestamp_to_text
 from training.evaluation import METRICS, Comparison, Evaluation, ModelEvaluation
@@ -21,7 +20,7 @@ _ROW_POINTS = 24
 
 def evaluation_plots(evaluation: Evaluation) -> list[Plot]:
     """Every plot of one evaluation."""
-    with matplotlib.style.context(STYLE):
+    with drawing_style():
         return [
             _by_period(evaluation, "average_precision"),
             _by_period(evaluation, "card_precision_100"),
