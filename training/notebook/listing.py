@@ -54,7 +54,7 @@ class Listing:
 
 
 def _is_number(text: str) -> bool:
-    return not text or text[0] in "+-0123456789" or text in {NOTHING, "none"}
+    return not text or text[0] in "+-0123456789" or text in {NOTHING, "never"}
 
 
 def _cell(kind: str, text: str, *, right: bool) -> str:
