@@ -58,7 +58,7 @@ def _is_number(text: str) -> bool:
 
 
 def _cell(kind: str, text: str, *, right: bool) -> str:
-    return f'<{kind} style="text-align:{"right" if right else "left"}">{escape(text)}</{kind}>'
+    return f'<{kind} style="text-align:{"right;white-space:nowrap" if right else "left"}">{escape(text)}</{kind}>'
 
 
 @dataclass(frozen=True)
