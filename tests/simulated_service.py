@@ -165,8 +165,7 @@ class SimulatedWorker:
         """Decide and publish one batch."""
         if not arrivals:
             return
-        outgoing = await self.service.handle(arrivals)
-        await self.publish(outgoing)
+        await self.service.handle(arrivals, self.publish)
         self.finish(arrivals)
 
     def finish(self, arrivals: Sequence[Arrival]) -> None:

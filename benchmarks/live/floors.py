@@ -34,7 +34,7 @@ from fraud.live.topic_ids import topic_ids
 from fraud.ports import EntityEvent
 from fraud.settings import Settings, load_settings
 from fraud.stores.customers import EVENTS_BETWEEN_SNAPSHOTS
-from fraud.stores.dynamodb import TRANSACTION_ACTIONS, WRITES_IN_FLIGHT
+from fraud.stores.dynamodb import WRITES_IN_FLIGHT, actions_of_a_part
 from fraud.stores.entity_windows.generations import SHARDS, shard_of
 from fraud.stores.entity_windows.windows import EntityWindows
 
@@ -95,10 +95,10 @@ class CannedStores:
         await self._windows.connection.ask([["MGET", names.control(shard), *heads[shard]] for shard in heads], 10)
         actions = [self._put("TransactionHistory", self._item) for _ in arrivals]
         actions += [self._put("UserProfiles", self._snapshot) for _ in arrivals[::EVENTS_BETWEEN_SNAPSHOTS]]
-        parts = [actions[at : at + TRANSACTION_ACTIONS] for at in range(0, len(actions), TRANSACTION_ACTIONS)]
+        size = actions_of_a_part(len(actions))
+        parts = [actions[at : at + size] for at in range(0, len(actions), size)]
         await asyncio.gather(*map(self._write, parts))
-        for source, events in by_source.items():
-            await self._windows.commit(source, events)
+        await asyncio.gather(*(self._windows.commit(source, events) for source, events in by_source.items()))
 
     def _put(self, table: str, content: bytes) -> dict[str, Any]:
         name = {"S": f"floor-{next(self._numbers)}"}

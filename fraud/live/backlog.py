@@ -50,9 +50,17 @@ class EntityBacklog:
 
     async def commit(self, source: str, events: Sequence[EntityEvent]) -> None:
         """Count now or later; returns with the events waiting if the windows are away."""
+        self.add(source, events)
+        await self.count()
+
+    def add(self, source: str, events: Sequence[EntityEvent]) -> None:
+        """Let these events wait to be counted."""
         if events:
             self._waiting.append((source, events))
             self._waiting_events += len(events)
+
+    async def count(self) -> None:
+        """Count what waits, now or later; returns with it waiting still if the windows are away."""
         while True:
             try:
                 await self.catch_up()
@@ -80,9 +88,10 @@ class EntityBacklog:
     async def catch_up(self) -> None:
         """Count what is waiting. Raises `EntityStoreUnavailableError`."""
         while self._waiting:
-            source, events = self._waiting[0]
-            await self._windows.commit(source, events)
-            # A drop may have taken it away meanwhile.
-            if self._waiting and self._waiting[0][1] is events:
-                self._waiting.popleft()
-                self._waiting_events -= len(events)
+            # The order matters within a source only.
+            first = dict(reversed(self._waiting))
+            await asyncio.gather(*(self._windows.commit(source, events) for source, events in first.items()))
+            # A drop, or another who caught up, may have taken some away meanwhile.
+            counted = {id(events) for events in first.values()}
+            self._waiting = deque(entry for entry in self._waiting if id(entry[1]) not in counted)
+            self._waiting_events = sum(len(events) for _, events in self._waiting)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,11 +16,14 @@ from fraud.live.outgoing import Outgoing, decided_messages, repeated_messages, s
 from fraud.live.shadow import ShadowModels
 from fraud.live.wire import decode_transaction
 from fraud.pipeline import BatchResult, LiveBatch, NoLabels, Pipeline
-from fraud.ports import CustomerStore, HistoryRecord, Origin, StoredDecision, StoreUnavailableError
+from fraud.ports import CustomerStore, EntityEvent, HistoryRecord, Origin, StoredDecision, StoreUnavailableError
 from fraud.transaction import InvalidTransactionError, TransactionMessage, timestamp_to_ms
 
 # Doubling from the first to the last pause: short hiccups cost little, a long outage is asked about twice a second.
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 0.5
+
+# Returns when the brokers have all of it.
+Publish = Callable[[Sequence[Outgoing]], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -81,26 +84,27 @@ class DecisionService:
         # Replaced as a whole by whoever follows the file that names them.
         self.shadows = ShadowModels()
 
-    async def handle(self, arrivals: Sequence[Arrival]) -> list[Outgoing]:
-        """Decide, and make durable all but the publication: the caller publishes what is returned, then acknowledges.
+    async def handle(self, arrivals: Sequence[Arrival], publish: Publish) -> None:
+        """Decide, make durable, and `publish` what came of it; then the caller acknowledges.
 
         Waits as long as a store is away. Nothing about a message raises: what cannot be processed even alone becomes a
         dead letter.
         """
-        outgoing: list[Outgoing] = []
+        refused: list[Outgoing] = []
         readable = []
         for arrival in arrivals:
             try:
                 message = decode_transaction(arrival.value)
                 self._check_clock(message, arrival.place)
             except InvalidTransactionError as error:
-                outgoing.append(self._dead_letter(arrival, error))
+                refused.append(self._dead_letter(arrival, error))
             else:
                 readable.append(ReadArrival(*arrival, message))
+        if refused:
+            await publish(refused)
         # A batch that is cancelled takes some steps to end, and then forgets its customers: not those of the next one.
         async with self._one_at_a_time:
-            outgoing += await self._process(readable)
-        return outgoing
+            await self._process(readable, publish)
 
     async def decide_by(self, decider: Decider) -> None:
         """Decide by this one from the next batch on; returns when no batch is in hand that was begun before."""
@@ -122,14 +126,12 @@ class DecisionService:
         self._measures.refused(arrival.place.topic, error.code)
         return sealed(self._box, error, arrival.place, arrival.value, self._limits.secret_fields)
 
-    async def _process(self, arrivals: Sequence[ReadArrival]) -> list[Outgoing]:
+    async def _process(self, arrivals: Sequence[ReadArrival], publish: Publish) -> None:
         """Process as one batch; when that fails for a reason that lies in it, as two halves."""
-        if not arrivals:
-            return []
         pause_s = _FIRST_PAUSE_S
-        while True:
+        while arrivals:
             try:
-                return await self._attempt(arrivals)
+                outgoing, events = await self._attempt(arrivals)
             except StoreUnavailableError as error:
                 self._customers.abandon()
                 self._measures.retried("transactions")
@@ -138,16 +140,29 @@ class DecisionService:
                 pause_s = min(2 * pause_s, _LAST_PAUSE_S)
             except Exception as error:  # noqa: BLE001 nothing may stop the stream
                 self._customers.abandon()
-                return await self._isolate(arrivals, error)
+                await self._isolate(arrivals, error, publish)
+                return
             except BaseException:
                 # Cancelled: whoever goes on with these customers must not take them for what history says.
                 self._customers.abandon()
                 raise
+            else:
+                # Both are made sure of again after a crash, in whatever order; the next batch sees what is counted.
+                await asyncio.gather(self._count(events), publish(outgoing))
+                return
 
-    async def _isolate(self, arrivals: Sequence[ReadArrival], error: Exception) -> list[Outgoing]:
+    async def _count(self, events: Mapping[str, Sequence[EntityEvent]]) -> None:
+        for source, of_source in events.items():
+            self._entities.add(source, of_source)
+        with self._measures.timings.stage("entities"):
+            await self._entities.count()
+
+    async def _isolate(self, arrivals: Sequence[ReadArrival], error: Exception, publish: Publish) -> None:
         half = len(arrivals) // 2
         if half:
-            return await self._process(arrivals[:half]) + await self._process(arrivals[half:])
+            await self._process(arrivals[:half], publish)
+            await self._process(arrivals[half:], publish)
+            return
         (arrival,) = arrivals
         place = arrival.place
         about = {
@@ -156,25 +171,25 @@ class DecisionService:
         }
         _log.error("a transaction cannot be processed", exc_info=error, extra=about)
         reason = f"cannot be processed ({type(error).__name__}); the log of the worker says more"
-        return [self._dead_letter(arrival, InvalidTransactionError("processing_failed", "", reason))]
+        await publish([self._dead_letter(arrival, InvalidTransactionError("processing_failed", "", reason))])
 
-    async def _attempt(self, arrivals: Sequence[ReadArrival]) -> list[Outgoing]:
+    async def _attempt(
+        self, arrivals: Sequence[ReadArrival]
+    ) -> tuple[list[Outgoing], Mapping[str, Sequence[EntityEvent]]]:
+        """Decide and write history: what is to be published and counted then."""
         origins = [Origin(one.place.source, one.place.offset, one.place.ingested_ms) for one in arrivals]
         result = await self.pipeline.process([one.message for one in arrivals], NoLabels(), origins)
         live = result.live
         assert live is not None  # noqa: S101 origins were given
         with self._measures.timings.stage("history"):
             lost = await self._commit(result, live)
-        with self._measures.timings.stage("entities"):
-            for source, events in live.entity_events.items():
-                await self._entities.commit(source, events)
         places = [arrival.place for arrival in arrivals]
         self._measures.batch(result)
         stale_ms = self._limits.stale_alert_ms
         outgoing = decided_messages(result, places, lost, stale_ms)
         outgoing += repeated_messages(result, live, places, lost, stale_ms)
         outgoing += [self._dead_letter(arrivals[position], error) for position, error in result.refused]
-        return outgoing
+        return outgoing, live.entity_events
 
     async def _commit(self, result: BatchResult, live: LiveBatch) -> dict[int, StoredDecision]:
         """Write history; returns what it held before of new events, by position."""

@@ -13,7 +13,7 @@ from typing import Any
 from fraud.bootstrap import Artefacts
 from fraud.live.backlog import EntityBacklog
 from fraud.live.dead_letter import MessagePlace
-from fraud.live.decisions import Arrival
+from fraud.live.decisions import Arrival, Publish
 from fraud.live.kafka import connection
 from fraud.live.outgoing import DEAD_LETTERS, Outgoing
 from fraud.live.produce import FileProducer, Produced
@@ -30,7 +30,8 @@ _PAUSE_S = 0.5
 # Where the members stand in Kafka's description of a consumer group.
 _MEMBERS = 5
 
-Handle = Callable[[Sequence[Arrival]], Awaitable[Sequence[Outgoing]]]
+Decide = Callable[[Sequence[Arrival], Publish], Awaitable[None]]
+Learn = Callable[[Sequence[Arrival]], Awaitable[Sequence[Outgoing]]]
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,15 @@ class Loader:
 
     def __init__(
         self,
-        decide: Handle,
-        learn: Handle,
+        decide: Decide,
+        learn: Learn,
         *,
         digest: str,
         batch_size: int,
         loaded_ms: int,
         refuse: Callable[[bytes], None],
     ) -> None:
-        self._handlers = {_TRANSACTIONS: decide, _LABELS: learn}
+        self._decide, self._learn = decide, learn
         self._offsets = {_TRANSACTIONS: itertools.count(), _LABELS: itertools.count()}
         self._digest = digest
         self._batch_size = batch_size
@@ -84,10 +85,16 @@ class Loader:
         held, self._held = self._held, []
         if not held:
             return
-        for outgoing in await self._handlers[self._held_of](held):
-            if outgoing.topic == DEAD_LETTERS:
+        if self._held_of == _TRANSACTIONS:
+            await self._decide(held, self._keep_refused)
+        else:
+            await self._keep_refused(await self._learn(held))
+
+    async def _keep_refused(self, outgoing: Sequence[Outgoing]) -> None:
+        for message in outgoing:
+            if message.topic == DEAD_LETTERS:
                 self.refused += 1
-                self._refuse(outgoing.value)
+                self._refuse(message.value)
 
 
 async def load(

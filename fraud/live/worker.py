@@ -205,11 +205,13 @@ class Worker:
 
     async def decide(self, arrivals: Sequence[Arrival]) -> None:
         """Decide a batch of transactions and publish what came of it."""
-        outgoing = await self.decisions.handle(arrivals)
-        with self.measures.timings.stage("publication"):
-            await self._publish(outgoing)
+        await self.decisions.handle(arrivals, self._publish_decided)
         self.measures.answered([arrival.place.ingested_ms for arrival in arrivals], _now_ms())
         self.measures.looked_up(self.customers.hits, self.customers.misses)
+
+    async def _publish_decided(self, outgoing: Sequence[Outgoing]) -> None:
+        with self.measures.timings.stage("publication"):
+            await self._publish(outgoing)
 
     async def learn(self, arrivals: Sequence[Arrival]) -> None:
         """Learn a batch of labels and publish the dead letters among them."""

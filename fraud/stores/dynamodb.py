@@ -25,6 +25,8 @@ _BATCH_GET_KEYS = 100
 TRANSACTION_ACTIONS = 100
 # Requests in flight. Transactions gain little beyond four; queries for cold customers are single, small and many.
 WRITES_IN_FLIGHT = 4
+# Below this a call's own cost is more than what is gained by making several at a time.
+_FEWEST_ACTIONS = 8
 _READS_IN_FLIGHT = 16
 # A call that was cut short is completed this often before the whole batch is thrown away and tried again.
 _ATTEMPTS = 5
@@ -54,6 +56,12 @@ def unavailable(what: str) -> Iterator[None]:
 
 
 _REQUEST_IS_WRONG = frozenset(("ValidationException", "ItemCollectionSizeLimitExceededException"))
+
+
+def actions_of_a_part(actions: int) -> int:
+    """How many of these a transaction has, so that as many are in flight as may be: a small batch is waited for."""
+    even = -(-actions // WRITES_IN_FLIGHT)
+    return min(TRANSACTION_ACTIONS, max(_FEWEST_ACTIONS, even))
 
 
 class DynamoCustomerTables:
@@ -230,6 +238,22 @@ class DynamoCustomerTables:
                 raise found
             lost.update(found)
         return lost
+
+    async def _write_items(
+        self, items: Sequence[tuple[int | None, HistoryRecord | Snapshot]], expires: Mapping[str, int]
+    ) -> dict[int, StoredDecision]:
+        """Encoded here, not before: DynamoDB has the first part while the next is made."""
+        return await self._write_part(
+            [
+                (
+                    place,
+                    self._event_action(item)
+                    if isinstance(item, HistoryRecord)
+                    else self._snapshot_action(item, expires[item.user_id]),
+                )
+                for place, item in items
+            ]
+        )
 
     def _expires_at_s(self, record: HistoryRecord) -> int:
         return record.stored.origin.ingested_ms // 1_000 + self._retention_s

@@ -11,6 +11,7 @@ from simulated_run import ALL_FAULTS, SHAPES, judge
 from simulated_service import SOUND, Parts, SimulatedWorker
 
 from fraud.live.decisions import Arrival, DecisionService
+from fraud.live.outgoing import Outgoing
 from fraud.pipeline import BatchResult, LiveBatch
 from fraud.ports import EntityEvent, HistoryRecord, Origin, StoredDecision
 from fraud.stores.customers import CachedCustomers, Snapshot
@@ -21,8 +22,13 @@ WITHIN_RUNS = 150
 
 class AcknowledgesFirst(SimulatedWorker):
     async def take(self, arrivals: Sequence[Arrival]) -> None:
+        outgoing: list[Outgoing] = []
+
+        async def keep(decided: Sequence[Outgoing]) -> None:
+            outgoing.extend(decided)
+
         if arrivals:
-            outgoing = await self.service.handle(arrivals)
+            await self.service.handle(arrivals, keep)
             self.finish(arrivals)
             await self.acknowledge()
             await self.publish(outgoing)
