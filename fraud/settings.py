@@ -76,8 +76,9 @@ class Settings:
     kafka_ssl_ca_file: Path | None = _setting(None, kinds.path, "who signs the brokers' certificates")
     kafka_ssl_certificate_file: Path | None = _setting(None, kinds.path, "the service's own certificate")
     kafka_ssl_key_file: Path | None = _setting(None, kinds.path, "the key of that certificate")
-    # A worker that is silent for so long has lost its partitions: shorter recovers sooner, longer outlasts pauses.
-    session_timeout_seconds: float = _setting(30.0, kinds.number, "a worker silent for so long loses its partitions")
+    # Payments of a dead worker wait for so long, and for the backlog that grows meanwhile; pauses of a living one (a
+    # machine that is moved, a full disk) are shorter.
+    session_timeout_seconds: float = _setting(10.0, kinds.number, "a worker silent for so long loses its partitions")
     consumer_group: str = _setting("fraud", _TOPIC, "workers of one group share the partitions")
     transactions_topic: str = _setting("transactions", _TOPIC, "topic of what is to be decided")
     labels_topic: str = _setting("labels", _TOPIC, "topic of what turned out to be fraud or not")
