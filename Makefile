@@ -9,6 +9,7 @@ DEMO_CUSTOMERS ?= 2000
 BENCH_ARGS ?=
 SOAK_ROUNDS ?= 5
 SOAK_RUNS ?= 5000
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Command and Debian package of everything that the tests start.
 PREREQUISITES := java:default-jre-headless mvn:maven redis-server:redis-server chromium:chromium chromedriver:chromium-driver
@@ -65,10 +66,11 @@ bench: setup
 bench-live: setup
 	$(BIN)/python -m benchmarks.live $(BENCH_ARGS)
 
-# JupyterLab stays out of the environment of everything else: it alone has some fifty packages.
+# JupyterLab stays out of the environment of everything else: it alone has some fifty packages. It refuses to run as
+# root, which is who one is in most containers, unless told.
 notebooks: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-notebooks.lock
-	$(BIN)/jupyter lab --ip 127.0.0.1 notebooks
+	$(BIN)/jupyter lab --ip 127.0.0.1 $(AS_ROOT) notebooks
 
 # Makes the shipped model again: the same seeds give the same content hash.
 model: setup
