@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from training.commands.dataset import dataset
+from training.commands.drift import drift
 from training.commands.evaluate import evaluate
 from training.commands.fit import fit
 from training.commands.options import load_rows
@@ -29,6 +30,7 @@ main.add_command(fit)
 main.add_command(evaluate)
 main.add_command(prequential)
 main.add_command(shadow_report)
+main.add_command(drift)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import yaml
 
+from fraud.scoring.drift import DriftThresholds
 from fraud.scoring.manifest import ModelKind
 from training.metrics.cost import CostModel
 
@@ -140,6 +141,11 @@ def load_configuration(path: Path) -> FitConfiguration:
 def load_costs(path: Path) -> CostModel:
     """Read a cost model from a YAML file. Raises `ConfigurationError` naming the file, the field and what it may be."""
     return _converted(path, CostModel)
+
+
+def load_drift_thresholds(path: Path) -> DriftThresholds:
+    """Read thresholds of drift from a YAML file. Raises `ConfigurationError` as `load_costs` does."""
+    return _converted(path, DriftThresholds)
 
 
 def _converted(path: Path, kind: type[Content]) -> Content:

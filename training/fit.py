@@ -15,6 +15,9 @@ from training.dataset import Dataset, FloatArray
 from training.estimators import multiply_odds, new_estimator, straighten, training_mean
 from training.metrics.ranking import ALERT_RATE, alert_threshold, ranking_metrics
 
+# What the threshold at ALERT_RATE is called in a manifest.
+ALERT_THRESHOLD = "alerts_0.5_percent"
+
 
 @dataclass(frozen=True)
 class FittedModel:
@@ -53,7 +56,7 @@ def fit(
         estimate=estimate,
         background=background,
         metrics=ranking_metrics(scores, validation.labels, validation.base_amounts_minor),
-        thresholds={"alerts_0.5_percent": alert_threshold(scores, ALERT_RATE)},
+        thresholds={ALERT_THRESHOLD: alert_threshold(scores, ALERT_RATE)},
     )
 
 

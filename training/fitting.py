@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fraud.scoring.drift_file import DRIFT_FILE, drift_reference_bytes
 from fraud.scoring.manifest import Manifest, Training
 from fraud.transaction import timestamp_to_text
 from training.calibration import HeldOut, held_out
 from training.configuration import FitConfiguration
 from training.dataset import Dataset, DatasetError, data_hash
-from training.fit import fit
+from training.drift import drift_reference
+from training.fit import ALERT_THRESHOLD, fit
 from training.folder import Identity, model_files, write_folder
 from training.labelled_rows import UNKNOWN, LabelledRows
 from training.search import SearchResult, search
@@ -91,6 +93,9 @@ def fit_and_write(
             },
         ),
     )
+    scores = fitted.estimate.score(validation.matrix)
+    reference = drift_reference(manifest, training, validation, scores, fitted.thresholds[ALERT_THRESHOLD])
+    files[DRIFT_FILE] = drift_reference_bytes(reference)
     write_folder(folder, files)
     return WrittenModel(manifest, searched)
 

@@ -169,6 +169,8 @@ class LabelService:
         if known is None:
             known = await self._labels.append(label)
         is_fraud = resolve_labels(known, max(now_ms, label.known_at_ms)) == "fraud"
+        if is_fraud and [one.label_id for one in known if one.label == "fraud"] == [label.label_id]:
+            self._measures.drift.confirmed(found.canonical)
         keys = self._extraction.entity_keys(transaction)
         await self._entities.mark(keys, transaction.transaction_id, transaction.timestamp_ms, is_fraud)
 

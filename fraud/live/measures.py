@@ -12,8 +12,10 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from fraud.decision import ACTIONS
+from fraud.live.drift import LiveDrift
 from fraud.live.outgoing import Outgoing
 from fraud.pipeline import STAGES, BatchResult, StageTimings
+from fraud.scoring.drift import DriftThresholds
 
 # From a stage that is hardly there to one that has eaten the whole budget of a decision.
 _STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -150,6 +152,8 @@ class Measures:
             "fraud_consumer_lag", "Messages not acknowledged yet", ["topic", "partition"], registry=self.registry
         )
         self.artefacts = ArtefactMeasures(self.registry)
+        self.drift = LiveDrift(DriftThresholds())
+        self.registry.register(self.drift)
         self.reachable = Gauge(
             "fraud_reachable", "Whether what the worker depends on answered lately", ["part"], registry=self.registry
         )
@@ -176,6 +180,9 @@ class Measures:
                 self._actions.labels(action).inc(number)
             scores = result.decided.scores
             self._scores.observe(scores[~np.isnan(scores)])
+            # Features that are missing because a store was away say nothing of the customers.
+            if result.live is not None and not result.gathered.degraded:
+                self.drift.decided(result.gathered.matrix, scores, result.live.origins[-1].ingested_ms)
 
     def answered(self, ingested_ms: Sequence[int], now_ms: int) -> None:
         """Everything that came of the transactions of these message times is published."""

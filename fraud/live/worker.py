@@ -57,6 +57,7 @@ class Worker:
         self.settings = settings
         self.artefacts = artefacts
         self.measures = Measures(time.perf_counter)
+        self.measures.drift.watch(artefacts.model)
         self.connection: Connection = connection(settings)
         self.topic_ids: dict[str, str] = {}
         self.backlog: EntityBacklog
@@ -168,6 +169,7 @@ class Worker:
 
     async def _activate(self, artefacts: Artefacts) -> None:
         await self.decisions.decide_by(decider_of(artefacts))
+        self.measures.drift.watch(artefacts.model)
 
     def _shadow(self, shadows: ShadowModels) -> None:
         self.decisions.shadows = shadows

@@ -160,6 +160,11 @@ class DriftCounts:
         self.alert_count += int(alerts.sum())
         self.alert_fraud_count += int(labels[alerts].sum())
 
+    def confirm_frauds(self, scores: FloatArray) -> None:
+        """Rows that were counted as legitimate turn out as fraud; `scores` float64 [rows] are theirs."""
+        self.fraud_count += len(scores)
+        self.alert_fraud_count += int((scores >= self.reference.alert_threshold).sum())
+
     def forget(self) -> None:
         """Begin again, as when a window of time ends."""
         self._clear()

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fraud.scoring.attribution import TreeAttribution
+from fraud.scoring.drift import DriftReference
+from fraud.scoring.drift_file import read_drift_reference
 from fraud.scoring.estimators import UnsupportedEstimatorError, ensemble_trees, estimator_kind, linear_scorer
 from fraud.scoring.linear import LinearScorer
 from fraud.scoring.manifest import Manifest, ModelRefusedError, parse_manifest
@@ -110,9 +112,11 @@ def _probabilities(log_odds: FloatArray) -> FloatArray:
 class Model(Estimate):
     """A loaded model: what it says about itself and what it computes."""
 
-    def __init__(self, estimator: Any, manifest: Manifest) -> None:
+    def __init__(self, estimator: Any, manifest: Manifest, drift_reference: DriftReference | None = None) -> None:
         super().__init__(estimator, manifest.feature_names, manifest.background)
         self.manifest = manifest
+        # What scores and features looked like when it was trained; None for a model of an earlier version.
+        self.drift_reference = drift_reference
         self.name = manifest.name
         self.content_hash = manifest.content_hash
 
@@ -134,7 +138,7 @@ def load_model(folder: Path, feature_set_name: str, feature_set_hash: str) -> Mo
         )
     estimator = estimator_from_bytes(content, str(model_path))
     try:
-        model = Model(estimator, manifest)
+        model = Model(estimator, manifest, read_drift_reference(folder, manifest.content_hash))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, UnsupportedEstimatorError) as error:
         raise ModelRefusedError(f"{model_path} cannot be scored: {error}") from error
     if model.kind != manifest.kind:
