@@ -74,10 +74,11 @@ class LabelledRows:
         return replace(self, labels=self.labels_known_by(known_by_ms, maturity_days))
 
     def learnable(self, from_ms: int, to_ms: int, *, known_by_ms: int, maturity_days: float) -> Dataset:
-        """The rows of [from_ms, to_ms) whose label was known, or taken for granted, by `known_by_ms`.
+        """Rows of [from_ms, to_ms) that were `maturity_days` old by `known_by_ms`, with what was then known of them.
 
-        Nothing later than `known_by_ms` is in them: neither a row nor a label. Raises `DatasetError` when the period
-        ends later than that, has no such rows, or has one class alone.
+        Nothing later than `known_by_ms` is in them: neither a row nor a label. Of younger rows frauds alone are known:
+        with them a model would learn that the newest days, and whatever grows with time, are a sign of fraud. Raises
+        `DatasetError` when the period ends later than that, has no such rows, or has one class alone.
         """
         if to_ms > known_by_ms:
             raise DatasetError("a model cannot learn from rows later than the moment at which labels are taken")
@@ -89,11 +90,12 @@ class LabelledRows:
             known_by_ms=known_by_ms,
             maturity_days=maturity_days,
         )
-        chosen = known != UNKNOWN
         times = self.timestamps_ms[within]
-        chosen &= (times >= from_ms) & (times < to_ms)
+        chosen = (times >= from_ms) & (times < to_ms) & (times <= known_by_ms - maturity_days * DAY_MS)
         if not chosen.any():
-            raise DatasetError("no row of the training period has a label that was known by its end")
+            raise DatasetError(
+                f"no row of the training period was {maturity_days:g} days old, and so known, when its labels are taken"
+            )
         rows = Dataset(self.matrix[within][chosen], known[chosen], self.base_amounts_minor[within][chosen])
         if rows.fraud_count in {0, rows.row_count}:
             raise DatasetError(

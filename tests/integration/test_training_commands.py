@@ -143,6 +143,7 @@ def test_what_cannot_be_judged_is_refused_in_one_line(dataset, models, folder, t
     costs = tmp_path / "costs.yaml"
     costs.write_text("review_cost: cheap\n")
     assert "review_cost" in refused("evaluate", dataset, *model, *JUDGED, "--costs", costs, *out)
+    assert "is a dataset, which is taken alone" in refused("evaluate", dataset, dataset, *model, *JUDGED, *out)
     assert not (tmp_path / "none").exists()
 
 

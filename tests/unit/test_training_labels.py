@@ -39,6 +39,13 @@ def test_a_row_that_is_too_young_to_be_called_legitimate_is_left_out():
     assert learned.matrix[:, 0].tolist() == [0, 1]
 
 
+def test_a_fraud_that_is_known_sooner_is_left_out_with_the_rows_of_its_days():
+    rows = labelled([day(1), day(22), day(24), day(26)], [1, 0, 1, 1], [day(8), day(29), day(25), day(27)])
+    learned = rows.learnable(day(0), END_MS, known_by_ms=END_MS, maturity_days=7)
+    # With the two frauds of the last days every row of these days would be fraud.
+    assert learned.labels.tolist() == [1, 0]
+
+
 def test_periods_without_rows_or_without_both_classes_are_refused():
     rows = labelled([day(1), day(2)], [1, 0], [day(8), day(9)])
     with pytest.raises(DatasetError, match="no row of the training period"):

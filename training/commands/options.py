@@ -128,10 +128,14 @@ def load_rows(
     from fraud.replay.run import relaxed_collection
     from fraud.settings import load_settings
     from training.building import FilesRequest, ReplayedFiles, rows_of_blocks
+    from training.dataset import DatasetError
     from training.dataset_file import dataset_origin, read_dataset
 
-    if len(files) == 1 and files[0].suffix == ".parquet" and dataset_origin(files[0]) is not None:
-        return read_dataset(files[0])
+    datasets = [file for file in files if file.suffix == ".parquet" and dataset_origin(file) is not None]
+    if datasets and len(files) == 1:
+        return read_dataset(datasets[0])
+    if datasets:
+        raise DatasetError(f"{datasets[0]} is a dataset, which is taken alone: name one dataset, or transaction files")
     period = Period(-math.inf if from_ms is None else from_ms, math.inf if to_ms is None else to_ms)
     request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period)
     replayed = ReplayedFiles(load_settings(), request, perf_counter)
