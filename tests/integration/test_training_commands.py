@@ -127,6 +127,11 @@ def test_the_report_is_one_file_that_says_what_it_cannot_know(judged):
     assert "40 draws of customers, seed 0" in page
 
 
+def test_every_command_is_said_in_a_whole_sentence():
+    listed = finished("--help").output.partition("Commands:")[2]
+    assert "..." not in listed
+
+
 def test_what_cannot_be_judged_is_refused_in_one_line(dataset, models, folder, tmp_path):
     out = ("--out", tmp_path / "none")
     model = ("--model", models[0])

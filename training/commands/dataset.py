@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from training.labelled_rows import WeekMaturity
 
 
-@click.command()
+@click.command(short_help="Features and labels of files, or of history, as one dataset.")
 @rows_or_history_options
 @click.option(
     "--label-delay-days",

@@ -25,7 +25,7 @@ _KINDS = {
 }
 
 
-@click.command()
+@click.command(short_help="Compare weeks with what a model was trained on.")
 @rows_options
 @click.option("--model", "folder", required=True, type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--from", "from_ms", type=moment_ms, required=True, metavar="TIME", help="First moment to look at.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from training.commands.judging import (
+    costs_text,
     evaluation_options,
     judging_options,
     metrics_text,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from training.labelled_rows import LabelledRows
 
 
-@click.command()
+@click.command(short_help="Judge models side by side on a period.")
 @rows_options
 @click.option("--model", "folders", multiple=True, required=True, type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="Model that the others are compared with.")
@@ -91,7 +92,7 @@ def evaluate(
             ),
             *((name, f"content {model.content_hash[:12]}") for name, model in models.items()),
             ("bootstrap", f"{draws} draws of customers, seed {seed}"),
-            ("costs", str(options.cost)),
+            ("costs", costs_text(options.cost)),
         ]
         write_evaluations(
             out, "Models compared", files, rows, [Section("Judged period", found)], protocol, unknowable(rows)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MODEL_KINDS = ("logistic_regression", "random_forest", "boosting")
 
 
-@click.command()
+@click.command(short_help="Fit a model and write its folder.")
 @rows_options
 @click.option(
     "--label-delay-days",

@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from training.evaluation import Evaluation, EvaluationOptions
     from training.labelled_rows import LabelledRows
+    from training.metrics.cost import CostModel
     from training.report.page import Section
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -129,3 +130,11 @@ def unknowable(rows: LabelledRows) -> list[str]:
     else:
         found.append("Rows of the control group are weighted by the inverse of their assignment probability.")
     return found
+
+
+def costs_text(cost: CostModel) -> str:
+    """The cost model for people: every cost, share and threshold by its name."""
+    import msgspec
+
+    values = msgspec.structs.asdict(cost).items()
+    return ", ".join(f"{name.replace('_', ' ')} {'none' if value is None else f'{value:g}'}" for name, value in values)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from training.commands.judging import evaluation_options, judging_options, metrics_text, unknowable, write_evaluations
+from training.commands.judging import (
+    costs_text,
+    evaluation_options,
+    judging_options,
+    metrics_text,
+    unknowable,
+    write_evaluations,
+)
 from training.commands.options import load_rows, moment_ms, refusals_for_people, rows_options
 
 if TYPE_CHECKING:
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
     from training.splits import WeeklyProtocol
 
 
-@click.command()
+@click.command(short_help="Judge configurations week after week, fitted anew.")
 @rows_options
 @click.option(
     "--config",
@@ -127,7 +134,7 @@ def prequential(
             ("left out", _left_out(removed_days, keep_compromised=keep_compromised)),
             *((name, _described(configuration)) for name, configuration in configurations.items()),
             ("bootstrap", f"{draws} draws of customers, seed {seed}"),
-            ("costs", str(options.cost)),
+            ("costs", costs_text(options.cost)),
         ]
         write_evaluations(out, "Week after week", files, rows, sections, described, unknowable(rows))
     click.echo(f"written to {out}")

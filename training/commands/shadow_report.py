@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from training.shadow import ShadowComparison
 
 
-@click.command("shadow-report")
+@click.command("shadow-report", short_help="Compare models in shadow with the one that decided.")
 @click.option("--feature-set", "feature_set_name", default="default", show_default=True, help="Features of the models.")
 @click.option(
     "--maturity-days",
