@@ -265,6 +265,7 @@ def _records(number: int) -> str:
 
 
 def _add_commands() -> None:
+    from fraud.live.add_partitions_command import add_partitions_command
     from fraud.live.command import produce_command, tail_command, worker_command
     from fraud.live.dead_letters_command import dead_letters_command
     from fraud.live.load_command import load_command
@@ -278,6 +279,7 @@ def _add_commands() -> None:
 
     for command in (
         init_command,
+        add_partitions_command,
         load_command,
         worker_command,
         produce_command,

@@ -148,8 +148,8 @@ def _layout_differences(wanted: NewTopic, partitions: Sequence[Mapping[str, Any]
     count = len(partitions)
     if count < wanted.num_partitions:
         differences.append(
-            f"{count} partitions instead of {wanted.num_partitions}; once producers pause and workers have caught up: "
-            f"kafka-topics.sh --alter --topic {wanted.name} --partitions {wanted.num_partitions}"
+            f"{count} partitions instead of {wanted.num_partitions}; once producers pause, workers have caught up and "
+            "are stopped: fraud add-partitions"
         )
     elif count > wanted.num_partitions:
         differences.append(

@@ -7,8 +7,8 @@ described here.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -20,6 +20,10 @@ from aiokafka.protocol.types import (
     Schema,
     TaggedFields,
 )
+
+
+class TopicChangedError(Exception):
+    """A topic is not the one that this worker has been reading."""
 
 
 class TopicIdsUnknownError(Exception):
@@ -118,14 +122,45 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):
         )
 
 
-async def topic_ids(client: Any, topics: Sequence[str]) -> dict[str, str]:
-    """The id of each topic that exists, as text. `client` is a started `aiokafka.client.AIOKafkaClient`.
+class TopicLayout(NamedTuple):
+    """What must not change while workers are at work."""
+
+    topic_id: str
+    partitions: int
+
+
+async def topic_layouts(client: Any, topics: Sequence[str]) -> dict[str, TopicLayout]:
+    """Id and number of partitions of each topic that exists. `client` is a started `aiokafka.client.AIOKafkaClient`.
 
     Raises `TopicIdsUnknownError` for brokers older than Kafka 2.8.
     """
     node_id = client.get_random_node()
     response = await client.send(node_id, _MetadataRequest(topics))
-    ids = {name: topic_id for code, name, topic_id, *_ in response.topics if code == 0}
-    if any(topic_id.int == 0 for topic_id in ids.values()):
-        raise TopicIdsUnknownError("the brokers give topics no ids: Kafka 2.8 or newer is needed")
-    return {name: str(topic_id) for name, topic_id in ids.items()}
+    found = {}
+    for code, name, topic_id, _internal, partitions, *_ in response.topics:
+        if code == 0:
+            if topic_id.int == 0:
+                raise TopicIdsUnknownError("the brokers give topics no ids: Kafka 2.8 or newer is needed")
+            found[name] = TopicLayout(str(topic_id), len(partitions))
+    return found
+
+
+async def topic_ids(client: Any, topics: Sequence[str]) -> dict[str, str]:
+    """The id of each topic that exists, as text; otherwise as `topic_layouts`."""
+    return {name: layout.topic_id for name, layout in (await topic_layouts(client, topics)).items()}
+
+
+def check_unchanged(before: Mapping[str, TopicLayout], now: Mapping[str, TopicLayout]) -> None:
+    """Raise `TopicChangedError` for a topic that was made again, or got partitions. One that is away may come back."""
+    for name, layout in before.items():
+        present = now.get(name, layout)
+        if present.topic_id != layout.topic_id:
+            raise TopicChangedError(
+                f"the topic {name} was deleted and made again while workers ran, so its first messages may have been "
+                "skipped: see docs/going-live.md"
+            )
+        if present.partitions != layout.partitions:
+            raise TopicChangedError(
+                f"the topic {name} has {present.partitions} partitions now, it had {layout.partitions}: customers "
+                "change places, so every worker has to start anew; see docs/going-live.md"
+            )

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from os import urandom
 from tempfile import TemporaryDirectory
 
 import uvloop
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 from prometheus_client import disable_created_metrics
 
 from fraud.bootstrap import Artefacts, build_pipeline, decider_of, state_limits, token_maker
@@ -29,7 +31,7 @@ from fraud.live.probes import ConsumerLag, Probes
 from fraud.live.reload import Reloader
 from fraud.live.shadow import ShadowModels, ShadowReloader
 from fraud.live.stream import Handler, create_app, run_app
-from fraud.live.topic_ids import topic_ids
+from fraud.live.topic_ids import TopicChangedError, TopicLayout, check_unchanged, topic_layouts
 from fraud.live.typical import typical_decision
 from fraud.pipeline import Period
 from fraud.ports import EntityStoreUnavailableError, StoreUnavailableError
@@ -42,6 +44,8 @@ from fraud.stores.entity_windows.windows import EntityWindows
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 # A label that came before its transaction is counted within about a minute; each look is a query of what waits.
 _LONGEST_PAUSE_BETWEEN_LOOKS_S = 60.0
+# What is decided in between may be under a wrong name of its place; asking costs a small request.
+_PAUSE_BETWEEN_LOOKS_AT_TOPICS_S = 2.0
 # Identifiers hold no control characters, so no customer has this name.
 NOBODY = "\x01nobody"
 # A short wait is looked at this often before it ends.
@@ -66,6 +70,8 @@ class Worker:
         self.labels: LabelService
         # Set by whoever knows the group: topics and partitions that are this worker's now.
         self.assigned: Callable[[], Iterable[tuple[str, int]]] = tuple
+        # Set by whoever runs the worker: ends it with an error, nothing more acknowledged.
+        self.crash: Callable[[BaseException], Awaitable[None]]
         self._publisher: Publisher
         self._probes: Probes
         self._resources = AsyncExitStack()
@@ -129,7 +135,10 @@ class Worker:
         self._publisher = Publisher(
             producer, topics, now_ms=_now_ms, random=spread, retried=lambda: self.measures.retried("publication")
         )
-        self.topic_ids.update(await topic_ids(producer.client, [settings.transactions_topic, settings.labels_topic]))
+        layouts = await topic_layouts(producer.client, [settings.transactions_topic, settings.labels_topic])
+        self.topic_ids.update({name: layout.topic_id for name, layout in layouts.items()})
+        watching = asyncio.create_task(self._watch_topics(producer.client, layouts))
+        self._resources.push_async_callback(_cancelled, watching)
         await self._watch(tables, windows)
         health = HealthServer(
             self.measures.registry, unready=self._unready, unhealthy=lambda: "", refresh=self._refresh
@@ -141,6 +150,18 @@ class Worker:
         self._follow_files()
         catching_up = asyncio.create_task(self.backlog.keep_catching_up())
         self._resources.push_async_callback(_cancelled, catching_up)
+
+    async def _watch_topics(self, client: AIOKafkaClient, layouts: Mapping[str, TopicLayout]) -> None:
+        while True:
+            await asyncio.sleep(_PAUSE_BETWEEN_LOOKS_AT_TOPICS_S)
+            try:
+                check_unchanged(layouts, await topic_layouts(client, list(layouts)))
+            except KafkaError as error:
+                _log.debug("topics are looked at later: %s", error)
+            except TopicChangedError as error:
+                _log.critical("the worker stops: %s", error)
+                await self.crash(error)
+                return
 
     async def _watch(self, tables: DynamoCustomerTables, windows: EntityWindows) -> None:
         observer = self.connection.observer(self.settings.consumer_group)
@@ -264,7 +285,7 @@ def run_worker(settings: Settings, artefacts: Artefacts) -> None:
             session_timeout_s=settings.session_timeout_seconds,
             data_folder=folder,
         )
-        worker.assigned = app.assignment_now
+        worker.assigned, worker.crash = app.assignment_now, app.crash
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         run_app(app, loop)

@@ -118,7 +118,7 @@ def test_a_topic_with_fewer_partitions_is_left_as_it_is_and_told_with_how_to_cha
         lines = fraud("init").stdout.splitlines()
         assert lines[0].split()[1] == "differs"
         assert "2 partitions instead of 3" in lines[1]
-        assert f"kafka-topics.sh --alter --topic {settings.transactions_topic} --partitions 3" in lines[1]
+        assert "fraud add-partitions" in lines[1]
 
 
 def test_a_topic_with_more_partitions_and_another_policy_is_told(
