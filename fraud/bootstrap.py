@@ -20,7 +20,8 @@ from fraud.privacy import RotatingTokeniser, Tokeniser
 from fraud.rule_inputs import rule_names
 from fraud.rules.policy import Policy, load_policy
 from fraud.rules.values import Kind
-from fraud.scoring.model import Model, load_model
+from fraud.scoring.model import Model
+from fraud.scoring.registry import load_chosen
 from fraud.settings import Settings, SettingsError
 
 
@@ -83,7 +84,7 @@ def load_artefacts(
     policy_file: Path | None,
     model_folder: Path | None,
 ) -> Artefacts:
-    """Load and check everything that decisions rest on.
+    """Load and check everything that decisions rest on. Where `model_folder` is a registry, its champion decides.
 
     Raises `PolicyError`, `ModelRefusedError`, `RatesError`, `SettingsError` for limits that contradict each other, or
     `ValueError` for an unknown feature set.
@@ -94,7 +95,7 @@ def load_artefacts(
         feature_set=features,
         rates=load_rates(settings.rates_file, settings.base_currency),
         policy=None if policy_file is None else policy_for(settings, features, attribute_kinds, policy_file),
-        model=None if model_folder is None else load_model(model_folder, features.name, features.schema_hash),
+        model=None if model_folder is None else load_chosen(model_folder, features.name, features.schema_hash),
         kinds=condition_names(features, settings, attribute_kinds),
     )
 

@@ -320,7 +320,8 @@ def _shipped(what: str, name: str, ending: str) -> Path:
     if shipped.exists() and "/" not in name and "." not in name:
         return shipped
     if not Path(name).exists():
-        names = ", ".join(sorted(path.name.removesuffix(ending) for path in folder.glob(f"[!.]*{ending}"))) or "none"
+        found = [path for path in folder.glob(f"[!.]*{ending}") if path.is_dir() == (not ending)]
+        names = ", ".join(sorted(path.name.removesuffix(ending) for path in found)) or "none"
         own = f"a {ending} file" if ending else "a folder"
         raise click.UsageError(f"{name}: there is no such file or folder. Shipped {what}: {names}; or name {own}")
     return Path(name)

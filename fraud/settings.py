@@ -62,7 +62,7 @@ class Settings:
     batch_size: int = _setting(1_024, kinds.whole(1, 65_536), "transactions that are decided together, at most")
     feature_set: str = _setting("default", kinds.text, "features to compute: default or handbook")
     policy_file: Path = _setting(HOME / "policies" / "default.yaml", kinds.path, "rules that decide")
-    model_folder: Path | None = _setting(HOME / "models" / "default", kinds.path_or_none, "model that scores, or none")
+    model_folder: Path | None = _setting(HOME / "models", kinds.path_or_none, "registry of models, one model, or none")
 
     kafka_bootstrap_servers: str = _setting("127.0.0.1:9092", kinds.servers, "brokers to ask first")
     kafka_security_protocol: str = _setting(

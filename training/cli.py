@@ -12,6 +12,7 @@ from training.commands.dataset import dataset
 from training.commands.drift import drift
 from training.commands.evaluate import evaluate
 from training.commands.fit import fit
+from training.commands.models import models
 from training.commands.options import load_rows
 from training.commands.prequential import prequential
 from training.commands.shadow_report import shadow_report
@@ -28,6 +29,7 @@ def main() -> None:
 main.add_command(dataset)
 main.add_command(fit)
 main.add_command(evaluate)
+main.add_command(models)
 main.add_command(prequential)
 main.add_command(shadow_report)
 main.add_command(drift)

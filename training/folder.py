@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import os
 import platform
@@ -14,6 +16,10 @@ from fraud.scoring.manifest import Manifest, Training, manifest_bytes, sealed
 from fraud.scoring.model import MANIFEST_FILE, MODEL_FILE
 from fraud.scoring.persistence import estimator_bytes
 from training.fit import FittedModel
+
+# Of linux/fs.h and linux/fcntl.h, which Python has no names for.
+_RENAME_EXCHANGE, _HERE = 2, -100
+_LACKS_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EXDEV})
 
 
 @dataclass(frozen=True)
@@ -67,23 +73,70 @@ def library_versions() -> dict[str, str]:
 
 
 def write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write a folder so that its name never shows a half of it; a folder of that name is replaced. Raises `OSError`."""
+    """Write a folder so that its name never shows a half of it, nor nothing; a folder of that name is replaced.
+
+    A kill may leave a folder beside it whose name begins with a dot. Raises `OSError`.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two runs apart; the same parent makes the rename one step of one file system.
     beside = folder.parent / f".{folder.name}.{os.getpid()}.new"
-    replaced = folder.parent / f".{folder.name}.{os.getpid()}.old"
+    shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir()
         for name, content in files.items():
-            with (beside / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_durably(beside / name, content)
+        sync_folder(beside)
         if folder.exists():
-            folder.rename(replaced)
-        beside.rename(folder)
+            exchange(beside, folder)
+        else:
+            beside.rename(folder)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-        if replaced.exists() and not folder.exists():
-            replaced.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that its name shows the old content or the new, whatever happens. Raises `OSError`."""
+    beside = path.parent / f".{path.name}.{os.getpid()}.new"
+    try:
+        write_durably(beside, content)
+        beside.replace(path)
+        sync_folder(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file, and wait until it is on the disk: a rename must not come there before it. Raises `OSError`."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in `folder` are on the disk. Raises `OSError`."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two folders change their names in one step, so that neither is ever missing. Raises `OSError`.
+
+    A rename alone replaces no folder that has files. Where the system or the file system lacks the exchange (Linux has
+    it since 3.15), `other` is away for a moment.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is not None:
+        if rename(_HERE, os.fsencode(one.absolute()), _HERE, os.fsencode(other.absolute()), _RENAME_EXCHANGE) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in _LACKS_EXCHANGE:
+            raise OSError(number, os.strerror(number), str(other))
+    aside = one.with_name(f"{one.name}.old")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)

@@ -16,7 +16,8 @@ from fraud.live.measures import ArtefactMeasures
 from fraud.live.typical import typical_batch
 from fraud.live.watched_files import LOOK_INTERVAL_S, WatchedFiles
 from fraud.scoring.manifest import ModelRefusedError
-from fraud.scoring.model import MANIFEST_FILE, MODEL_FILE, Model, load_model
+from fraud.scoring.model import Model
+from fraud.scoring.registry import chosen_files, load_chosen
 from fraud.settings import Settings
 
 # Contributions are summed in another order than the score: rounding stays far below, a wrong attribution far above.
@@ -50,7 +51,7 @@ class Reloader:
         self._watched = {POLICY: WatchedFiles(lambda: (settings.policy_file,))}
         folder = settings.model_folder
         if folder is not None:
-            self._watched[MODEL] = WatchedFiles(lambda: (folder / MANIFEST_FILE, folder / MODEL_FILE))
+            self._watched[MODEL] = WatchedFiles(lambda: chosen_files(folder))
         for part in self._watched:
             measures.refused(part, is_refused=False)
         measures.active(_names(active))
@@ -91,7 +92,7 @@ class Reloader:
         if part == POLICY:
             return replace(active, policy=policy_for(settings, features, {}, settings.policy_file))
         assert settings.model_folder is not None  # noqa: S101 only then it is watched
-        return replace(active, model=load_model(settings.model_folder, features.name, features.schema_hash))
+        return replace(active, model=load_chosen(settings.model_folder, features.name, features.schema_hash))
 
 
 def _names(artefacts: Artefacts) -> dict[str, tuple[str, str]]:

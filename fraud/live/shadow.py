@@ -14,15 +14,14 @@ from fraud.features.table import FeatureSet
 from fraud.live.measures import ArtefactMeasures
 from fraud.live.watched_files import LOOK_INTERVAL_S, WatchedFiles
 from fraud.scoring.manifest import ModelRefusedError
-from fraud.scoring.model import MANIFEST_FILE, MODEL_FILE, Model, load_model
+from fraud.scoring.model import MANIFEST_FILE, MODEL_FILE, Model
+from fraud.scoring.registry import REGISTRY_FILE, Change, load_registered, read_registry, registry_folder
 from fraud.settings import Settings
 
-# Beside the folder of the champion: the names of folders there, a line each.
-SHADOW_FILE = "shadow.txt"
 # Stands with every score in history; of a few models no two begin alike.
 SHADOW_NAME_LENGTH = 16
 # Each costs what the champion's scoring costs, in the same batch.
-_MOST_SHADOWS = 8
+MOST_SHADOWS = 8
 SHADOW = "shadow"
 
 _log = logging.getLogger(__name__)
@@ -53,25 +52,15 @@ def shadow_name(model: Model) -> str:
     return model.content_hash[:SHADOW_NAME_LENGTH]
 
 
-def shadow_folders(model_folder: Path) -> list[Path]:
-    """The folders that the file beside `model_folder` names; none without a file.
-
-    Raises `ModelRefusedError` for what is no name of a folder there, and for too many.
-    """
-    file = model_folder.parent / SHADOW_FILE
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelRefusedError(f"{file} cannot be read: {error}") from error
-    names = {name: number for number, line in enumerate(lines, 1) if (name := line.strip())}
-    for name, number in names.items():
-        if Path(name).name != name:
-            raise ModelRefusedError(f"{file}:{number}: {name!r} is no folder beside {SHADOW_FILE}: give its name alone")
-    if len(names) > _MOST_SHADOWS:
-        raise ModelRefusedError(f"{file} names {len(names)} models, at most {_MOST_SHADOWS} score in shadow")
-    return [file.parent / name for name in names]
+def registered_shadows(models: Path) -> tuple[Change, ...]:
+    """The models in shadow by the registry in `models`. Raises `ModelRefusedError`, also for too many."""
+    shadows = read_registry(models).shadows
+    if len(shadows) > MOST_SHADOWS:
+        raise ModelRefusedError(
+            f"{models / REGISTRY_FILE} has {len(shadows)} models in shadow, at most {MOST_SHADOWS} score there. "
+            "Archive some: fraud-train models archive NAME"
+        )
+    return shadows
 
 
 class ShadowReloader:
@@ -86,7 +75,7 @@ class ShadowReloader:
         *,
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
-        self._folder = settings.model_folder
+        self._models = None if settings.model_folder is None else registry_folder(settings.model_folder)
         self._features = features
         self._activate = activate
         self._measures = measures
@@ -119,18 +108,22 @@ class ShadowReloader:
             _log.info("models in shadow from now on: %s", ", ".join(model.name for model in models) or "none")
 
     def _files(self) -> list[Path]:
-        if self._folder is None:
+        models = self._models
+        if models is None:
             return []
-        files = [self._folder.parent / SHADOW_FILE]
+        files = [models / REGISTRY_FILE]
         try:
-            folders = shadow_folders(self._folder)
+            shadows = registered_shadows(models)
         except ModelRefusedError:
-            # Loading says why; the file itself is watched until it is mended.
-            folders = []
-        return files + [folder / name for folder in folders for name in (MANIFEST_FILE, MODEL_FILE)]
+            # Loading says why; the registry itself is watched until it is mended.
+            shadows = ()
+        return files + [models / change.model / name for change in shadows for name in (MANIFEST_FILE, MODEL_FILE)]
 
     def _loaded(self) -> list[Model]:
-        if self._folder is None:
+        models, features = self._models, self._features
+        if models is None:
             return []
-        features = self._features
-        return [load_model(folder, features.name, features.schema_hash) for folder in shadow_folders(self._folder)]
+        return [
+            load_registered(models, change, features.name, features.schema_hash)
+            for change in registered_shadows(models)
+        ]

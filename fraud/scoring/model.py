@@ -128,7 +128,7 @@ def load_model(folder: Path, feature_set_name: str, feature_set_hash: str) -> Mo
     schema, changed bytes, another minor version of scikit-learn, a type that is not trusted, damaged trees.
     """
     manifest_path, model_path = folder / MANIFEST_FILE, folder / MODEL_FILE
-    manifest = parse_manifest(_read_bounded(manifest_path, MANIFEST_MAX_BYTES), str(manifest_path))
+    manifest = read_manifest(folder)
     check_fit(manifest, str(folder), feature_set_name, feature_set_hash)
     content = _read_bounded(model_path, MODEL_FILE_MAX_BYTES)
     if hashlib.sha256(content).hexdigest() != manifest.model_file_hash:
@@ -146,6 +146,12 @@ def load_model(folder: Path, feature_set_name: str, feature_set_hash: str) -> Mo
             f"{model_path} holds a {model.kind}, its manifest says {manifest.kind}. Train the model again"
         )
     return model
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What the model in `folder` says about itself. Raises `ModelRefusedError`."""
+    path = folder / MANIFEST_FILE
+    return parse_manifest(_read_bounded(path, MANIFEST_MAX_BYTES), str(path))
 
 
 def check_fit(manifest: Manifest, place: str, feature_set_name: str, feature_set_hash: str) -> None:

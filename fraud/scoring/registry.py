@@ -8,11 +8,14 @@ from typing import Literal
 import msgspec
 
 from fraud.scoring.manifest import ModelRefusedError
-from fraud.scoring.model import Model, load_model
+from fraud.scoring.model import MANIFEST_FILE, MODEL_FILE, Model, load_model
 
 State = Literal["candidate", "shadow", "champion", "archived"]
+Step = Literal["register", "shadow", "promote", "rollback", "archive"]
 
 REGISTRY_FILE = "registry.json"
+# What decides before anything was promoted: the folder that ships.
+FIRST_CHAMPION = "default"
 # The version of this file's own layout. Another one is refused, never guessed at.
 REGISTRY_VERSION = 1
 # A change is a third of a kilobyte: this is a hundred years of daily changes, and a bound on what a reader takes in.
@@ -20,15 +23,16 @@ REGISTRY_MAX_BYTES = 16 * 1024 * 1024
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One step of one model: its state from then on, who did it, when (RFC 3339, UTC) and why.
+    """What one step did to one model: its state from then on, who did it, when (RFC 3339, UTC) and why.
 
-    `model` is the folder's name, `content_hash` the one of its manifest then. `evaluation_hash` is the SHA-256 of the
-    evaluation that the step rests on, None where it rests on none.
+    A step may change two models: who is promoted takes another's place. `model` is the folder's name, `content_hash`
+    the one of its manifest then. `evaluation_hash` is the SHA-256 of the evaluation that the step rests on, if any.
     """
 
     model: str
     content_hash: str
     state: State
+    step: Step
     who: str
     when: str
     why: str
@@ -50,6 +54,18 @@ class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def champion(self) -> Change | None:
         """The model that decides, None before the first promotion."""
         return next((change for change in self.standing.values() if change.state == "champion"), None)
+
+    @property
+    def reigns(self) -> tuple[Change, ...]:
+        """The champions that a rollback leads back through, the present one last."""
+        found: list[Change] = []
+        for change in self.changes:
+            if change.state != "champion":
+                continue
+            if change.step == "rollback":
+                del found[-2:]
+            found.append(change)
+        return tuple(found)
 
     @property
     def shadows(self) -> tuple[Change, ...]:
@@ -122,3 +138,50 @@ def load_registered(models: Path, change: Change, feature_set_name: str, feature
             f"{change.content_hash[:12]}. Restore the folder, or evaluate and promote the new content"
         )
     return model
+
+
+def is_registry(folder: Path) -> bool:
+    """Whether `folder` holds models, not the files of one."""
+    if (folder / MANIFEST_FILE).exists():
+        return False
+    return (folder / REGISTRY_FILE).exists() or (folder / FIRST_CHAMPION / MANIFEST_FILE).exists()
+
+
+def registry_folder(model_folder: Path) -> Path:
+    """The registry that a model folder, or the registry itself, belongs to."""
+    return model_folder if is_registry(model_folder) else model_folder.parent
+
+
+def champion_name(models: Path) -> str:
+    """The folder that decides. Raises `ModelRefusedError` where the registry cannot be read."""
+    champion = read_registry(models).champion
+    return FIRST_CHAMPION if champion is None else champion.model
+
+
+def load_champion(models: Path, feature_set_name: str, feature_set_hash: str) -> Model:
+    """The model that decides. Raises `ModelRefusedError`."""
+    champion = read_registry(models).champion
+    if champion is None:
+        return load_model(models / FIRST_CHAMPION, feature_set_name, feature_set_hash)
+    return load_registered(models, champion, feature_set_name, feature_set_hash)
+
+
+def load_chosen(model_folder: Path, feature_set_name: str, feature_set_hash: str) -> Model:
+    """The champion where `model_folder` is a registry, else the model in it. Raises `ModelRefusedError`."""
+    if is_registry(model_folder):
+        return load_champion(model_folder, feature_set_name, feature_set_hash)
+    return load_model(model_folder, feature_set_name, feature_set_hash)
+
+
+def chosen_files(model_folder: Path) -> tuple[Path, ...]:
+    """The files that `load_chosen` reads now, for who follows them."""
+    folder = model_folder
+    files: tuple[Path, ...] = ()
+    if is_registry(model_folder):
+        files = (model_folder / REGISTRY_FILE,)
+        try:
+            folder = model_folder / champion_name(model_folder)
+        except ModelRefusedError:
+            # Loading says why; the registry itself is watched until it is mended.
+            return files
+    return (*files, folder / MANIFEST_FILE, folder / MODEL_FILE)

@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from live_worker import PATIENCE_S, TopicReader, WorkerProcess, fraud, worker_environment
 from undisturbed import replay, simulated_lines, wait_for_all, write_lines
 
-from fraud.live.shadow import SHADOW_FILE
 from fraud.settings import HOME
 from fraud.stack import Stack
 from training.cli import main as fraud_train
@@ -26,7 +25,8 @@ TRANSACTIONS = 400
 def environment(stack: Stack, tmp_path: Path) -> dict[str, str]:
     for name in ("champion", "challenger"):
         shutil.copytree(HOME / "models" / "default", tmp_path / name)
-    (tmp_path / SHADOW_FILE).write_text("challenger\n")
+    put = ("models", "shadow", "challenger", "--why", "to compare", "--models", str(tmp_path))
+    assert CliRunner().invoke(fraud_train, put).exit_code == 0
     return worker_environment(stack, "shadow", model_folder=str(tmp_path / "champion"))
 
 

@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "models" / "default"
 
 
 def _change(model: str, state: State, content_hash: str = "a" * 64) -> Change:
-    return Change(model, content_hash, state, "Ann", "2026-03-01T12:00:00.000Z", "because", None)
+    return Change(model, content_hash, state, "register", "Ann", "2026-03-01T12:00:00.000Z", "because", None)
 
 
 def test_without_a_file_nothing_is_registered(tmp_path: Path) -> None:

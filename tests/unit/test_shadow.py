@@ -11,9 +11,10 @@ import pytest
 
 from fraud.features import feature_set
 from fraud.live.measures import Measures
-from fraud.live.shadow import SHADOW_FILE, ShadowModels, ShadowReloader, shadow_folders
+from fraud.live.shadow import MOST_SHADOWS, ShadowModels, ShadowReloader, registered_shadows
 from fraud.scoring.manifest import ModelRefusedError
 from fraud.scoring.model import Model, load_model
+from fraud.scoring.registry import REGISTRY_FILE, Change, Registry, registry_bytes
 from fraud.settings import HOME, Settings
 from fraud.transaction import Transaction
 from training.evaluation import EvaluationOptions
@@ -44,7 +45,14 @@ def test_a_shadow_that_fails_is_left_out_from_then_on(model, caplog):
     assert "the shadow model default scores no longer" in caplog.text
 
 
-def test_shadows_are_followed_on_disk_and_what_is_broken_is_refused(tmp_path, caplog):
+def register(models, shadows):
+    changes = [
+        Change(name, content, "shadow", "shadow", "Ann", "2026-03-01T12:00:00Z", "try") for name, content in shadows
+    ]
+    (models / REGISTRY_FILE).write_bytes(registry_bytes(Registry(tuple(changes))))
+
+
+def test_shadows_are_followed_in_the_registry_and_what_is_broken_is_refused(model, tmp_path, caplog):
     shutil.copytree(HOME / "models" / "default", tmp_path / "other")
     activated, measures = [], Measures(lambda: 0.0)
     settings = replace(Settings(), model_folder=tmp_path / "champion")
@@ -59,23 +67,22 @@ def test_shadows_are_followed_on_disk_and_what_is_broken_is_refused(tmp_path, ca
 
     look_twice()
     assert activated == []
-    (tmp_path / SHADOW_FILE).write_text("other\n")
+    register(tmp_path, [("other", model.content_hash)])
     look_twice()
     assert [[model.name for model in shadows.models] for shadows in activated] == [["default"]]
-    (tmp_path / SHADOW_FILE).write_text("other\nmissing\n")
+    register(tmp_path, [("other", model.content_hash), ("missing", model.content_hash)])
     look_twice()
     assert (is_refused(), len(activated)) == (True, 1)
     assert "missing" in caplog.text
-    (tmp_path / SHADOW_FILE).unlink()
+    (tmp_path / REGISTRY_FILE).unlink()
     look_twice()
     assert (is_refused(), [len(shadows.models) for shadows in activated]) == (False, [1, 0])
 
 
-@pytest.mark.parametrize("content", ["../elsewhere", "/etc", "\n".join(map(str, range(9)))])
-def test_only_a_few_folders_beside_the_file_can_be_named(tmp_path, content):
-    (tmp_path / SHADOW_FILE).write_text(content)
-    with pytest.raises(ModelRefusedError, match=SHADOW_FILE):
-        shadow_folders(tmp_path / "champion")
+def test_only_a_few_models_score_in_shadow(tmp_path):
+    register(tmp_path, [(f"model-{number}", "0" * 64) for number in range(MOST_SHADOWS + 1)])
+    with pytest.raises(ModelRefusedError, match="has 9 models in shadow, at most 8"):
+        registered_shadows(tmp_path)
 
 
 def row(number, score, shadow_scores):

@@ -85,11 +85,13 @@ def refusals_for_people() -> Iterator[None]:
     from fraud.features import UnknownFeatureSetError
     from fraud.money import RatesError
     from fraud.replay.outputs import OutputError
+    from fraud.rules.problems import PolicyError
     from fraud.scoring.manifest import ModelRefusedError
     from fraud.settings import SettingsError
     from fraud.sources import SourceError
     from training.configuration import ConfigurationError
     from training.dataset import DatasetError
+    from training.registry import RegistryError
 
     try:
         yield
@@ -98,7 +100,9 @@ def refusals_for_people() -> Iterator[None]:
         DatasetError,
         ModelRefusedError,
         OutputError,
+        PolicyError,
         RatesError,
+        RegistryError,
         SettingsError,
         SourceError,
         UnknownFeatureSetError,

@@ -69,7 +69,7 @@ def shadow_report(
         compared = compare_shadows(known, options)
     click.echo(f"labels as known at {timestamp_to_text(known_by_ms)}, {history.degraded:,} degraded decisions left out")
     if not compared:
-        click.echo("no model has scored in shadow in this period: name its folder in shadow.txt beside the champion's")
+        click.echo("no model has scored in shadow in this period: fraud-train models shadow NAME puts one there")
     for comparison in compared:
         click.echo(comparison_text(comparison))
 
