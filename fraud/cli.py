@@ -348,6 +348,7 @@ def main() -> None:
 
 def _is_for_people(error: Exception) -> bool:
     from fraud.features import UnknownFeatureSetError
+    from fraud.live.brokers import BrokersUnreachableError
     from fraud.money import RatesError
     from fraud.replay.outputs import OutputError
     from fraud.rules.problems import PolicyError
@@ -357,4 +358,4 @@ def _is_for_people(error: Exception) -> bool:
     from fraud.stack import StackError
 
     known = (RatesError, OutputError, PolicyError, ModelRefusedError, SettingsError, SourceError, StackError, OSError)
-    return isinstance(error, (*known, UnknownFeatureSetError))
+    return isinstance(error, (*known, BrokersUnreachableError, UnknownFeatureSetError))

@@ -16,8 +16,6 @@ from fraud.progress import progress_bar
 from fraud.settings import Settings
 from fraud.settings_command import command_settings
 
-EXIT_USAGE = 2
-
 
 @click.command("worker")
 def worker_command() -> None:
@@ -25,6 +23,8 @@ def worker_command() -> None:
     # Until the running app handles it: nothing has been taken yet, so there is nothing to finish.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from fraud.bootstrap import load_artefacts
+    from fraud.live.brokers import check_brokers
+    from fraud.live.kafka import connection
     from fraud.live.logs import configure_logs
     from fraud.live.worker import run_worker
 
@@ -32,6 +32,7 @@ def worker_command() -> None:
     artefacts = load_artefacts(
         settings, settings.feature_set, {}, policy_file=settings.policy_file, model_folder=settings.model_folder
     )
+    asyncio.run(check_brokers(connection(settings)))
     configure_logs(settings.log_level)
     run_worker(settings, artefacts)
 
@@ -95,25 +96,15 @@ def produce_command(files: tuple[Path, ...], mapping_name: str, speed: float, la
 
 
 async def _started_producer(settings: Settings) -> Any:
-    from aiokafka.errors import KafkaError
-
+    from fraud.live.brokers import check_brokers
     from fraud.live.kafka import connection
 
+    to = connection(settings)
+    await check_brokers(to)
     # Half a batch's time: filling requests counts here, not latency.
-    producer = connection(settings).producer(linger_ms=5)
-    try:
-        await producer.start()
-    except KafkaError as error:
-        await producer.stop()
-        _give_up(
-            f"{settings.kafka_bootstrap_servers}: the brokers cannot be reached: {error}; is `fraud stack up` run?"
-        )
+    producer = to.producer(linger_ms=5)
+    await producer.start()
     return producer
-
-
-def _give_up(message: str) -> None:
-    click.echo(message, err=True)
-    sys.exit(EXIT_USAGE)
 
 
 @click.command("tail")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from fraud.settings_command import command_settings
 if TYPE_CHECKING:
     from fraud.live.dead_letter import DeadLetter
     from fraud.live.dead_letters import LetterFilter, LetterPlace
+    from fraud.live.kafka import Connection
 
 EXIT_USAGE = 2
 # A terminal's line: what is longer is in `show`.
@@ -138,7 +139,7 @@ def retry_command(
     letters = _found(settings, LetterFilter(frozenset(places) if places else None, code, topic, since))
 
     async def send_all() -> int:
-        producer = await _started(_connection(settings).producer(linger_ms=5), settings)
+        producer = await _started(lambda to: to.producer(linger_ms=5), settings)
         try:
             return await send_again(
                 letters, _box(settings), lambda to, key, value: producer.send_and_wait(to, value, key=key)
@@ -172,8 +173,8 @@ def _read(settings: Settings, only: LetterFilter) -> list[DeadLetter]:
     from fraud.live.dead_letters import letters_of, place_of
 
     async def read() -> list[DeadLetter]:
-        client = _connection(settings).consumer(settings.dead_letter_topic, from_start=True)
-        consumer = await _started(client, settings)
+        topic = settings.dead_letter_topic
+        consumer = await _started(lambda to: to.consumer(topic, from_start=True), settings)
         try:
             letters = [letter async for letter in letters_of(consumer, only)]
             return sorted(letters, key=lambda letter: (letter.ingested_at, place_of(letter)))
@@ -183,23 +184,15 @@ def _read(settings: Settings, only: LetterFilter) -> list[DeadLetter]:
     return asyncio.run(read())
 
 
-async def _started(client: Any, settings: Settings) -> Any:
-    from aiokafka.errors import KafkaError
-
-    # What it would log about a connection that fails is in the error.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    try:
-        await client.start()
-    except KafkaError as error:
-        await client.stop()
-        _give_up(f"{settings.kafka_bootstrap_servers}: the brokers cannot be reached: {error}; does Kafka run?")
-    return client
-
-
-def _connection(settings: Settings) -> Any:
+async def _started(make: Callable[[Connection], Any], settings: Settings) -> Any:
+    from fraud.live.brokers import check_brokers
     from fraud.live.kafka import connection
 
-    return connection(settings)
+    to = connection(settings)
+    await check_brokers(to)
+    client = make(to)
+    await client.start()
+    return client
 
 
 def _box(settings: Settings) -> Any:

@@ -7,16 +7,16 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ssl import SSLContext
+from pathlib import Path
+from ssl import SSLContext, SSLError, create_default_context
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from aiokafka.helpers import create_ssl_context
 
 from fraud.live.outgoing import Outgoing
-from fraud.settings import Settings
+from fraud.settings import Settings, SettingsError
 
 # Kafka's default limit of a request, which brokers are set to, too.
 _REQUEST_MAX_BYTES = 1_048_576
@@ -35,6 +35,7 @@ class Connection:
     sasl_mechanism: str
     sasl_username: str | None
     sasl_password: str | None
+    has_certificate: bool = False
 
     def admin(self) -> AIOKafkaAdminClient:
         """A client for topics, not started yet."""
@@ -94,26 +95,50 @@ class Connection:
 
 
 def connection(settings: Settings) -> Connection:
-    """The connection that the settings describe."""
-    context = None
-    if settings.kafka_security_protocol in ("SSL", "SASL_SSL"):
-        context = create_ssl_context(
-            cafile=_text(settings.kafka_ssl_ca_file),
-            certfile=_text(settings.kafka_ssl_certificate_file),
-            keyfile=_text(settings.kafka_ssl_key_file),
-        )
+    """The connection that the settings describe. Raises `SettingsError` for a file of TLS that cannot be used."""
     return Connection(
         settings.kafka_bootstrap_servers,
         settings.kafka_security_protocol,
-        context,
+        _ssl_context(settings) if settings.kafka_security_protocol in ("SSL", "SASL_SSL") else None,
         settings.kafka_sasl_mechanism or "PLAIN",
         settings.kafka_sasl_username,
         settings.kafka_sasl_password,
+        settings.kafka_ssl_certificate_file is not None,
     )
 
 
-def _text(path: Any) -> str | None:
-    return None if path is None else str(path)
+def _ssl_context(settings: Settings) -> SSLContext:
+    authority, certificate, key = (
+        settings.kafka_ssl_ca_file,
+        settings.kafka_ssl_certificate_file,
+        settings.kafka_ssl_key_file,
+    )
+    # Read here by name, since what the library raises names no file.
+    _check_readable("FRAUD_KAFKA_SSL_CA_FILE", authority)
+    _check_readable("FRAUD_KAFKA_SSL_CERTIFICATE_FILE", certificate)
+    _check_readable("FRAUD_KAFKA_SSL_KEY_FILE", key)
+    try:
+        context = create_default_context(cafile=authority)
+    except SSLError as error:
+        raise SettingsError(f"FRAUD_KAFKA_SSL_CA_FILE: {authority} holds no certificates in PEM: {error}") from error
+    if certificate is not None:
+        try:
+            # A key that is locked cannot be opened here; without an answer the library would ask the terminal.
+            context.load_cert_chain(certificate, key, password=lambda: "")
+        except SSLError as error:
+            raise SettingsError(
+                f"FRAUD_KAFKA_SSL_CERTIFICATE_FILE and FRAUD_KAFKA_SSL_KEY_FILE: {certificate} and {key} are no "
+                f"certificate and its key, unlocked, in PEM: {error}"
+            ) from error
+    return context
+
+
+def _check_readable(variable: str, file: Path | None) -> None:
+    if file is not None:
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise SettingsError(f"{variable}: {file} cannot be read: {error.strerror}") from None
 
 
 class Publisher:

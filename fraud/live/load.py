@@ -12,6 +12,7 @@ from typing import Any
 
 from fraud.bootstrap import Artefacts
 from fraud.live.backlog import EntityBacklog
+from fraud.live.brokers import check_brokers
 from fraud.live.dead_letter import MessagePlace
 from fraud.live.decisions import Arrival, Publish
 from fraud.live.kafka import connection
@@ -164,8 +165,10 @@ def files_digest(files: Sequence[Path], mapping_name: str) -> str:
 
 
 async def working_members(settings: Settings) -> int:
-    """How many workers the consumer group has now. Raises `KafkaError`."""
-    admin = connection(settings).admin()
+    """How many workers the consumer group has now. Raises `BrokersUnreachableError`, `KafkaError`."""
+    to = connection(settings)
+    await check_brokers(to)
+    admin = to.admin()
     try:
         await admin.start()
         answers = await admin.describe_consumer_groups([settings.consumer_group])

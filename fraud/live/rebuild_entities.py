@@ -9,6 +9,7 @@ from typing import Any
 from fraud.bootstrap import Artefacts, state_limits
 from fraud.features.extraction import Extraction
 from fraud.labels import resolve_labels
+from fraud.live.brokers import check_brokers
 from fraud.live.dynamodb_client import dynamodb_client
 from fraud.live.kafka import connection
 from fraud.live.topic_ids import topic_ids
@@ -89,6 +90,7 @@ async def _marks(
 async def acknowledged_offsets(settings: Settings) -> dict[str, int]:
     """The next offset of every partition of the transactions, by source; 0 where the group has acknowledged nothing."""
     to, topic = connection(settings), settings.transactions_topic
+    await check_brokers(to)
     producer, admin = to.producer(), to.admin()
     try:
         await producer.start()

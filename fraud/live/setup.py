@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fraud.bootstrap import state_limits
 from fraud.features import feature_set
+from fraud.live.brokers import check_brokers
 from fraud.live.dynamodb_client import dynamodb_client
 from fraud.live.kafka import connection
 from fraud.ports import EntityStoreUnavailableError
@@ -31,8 +32,10 @@ class SetupError(Exception):
 
 
 async def set_up_topics(settings: Settings) -> list[Setup]:
-    """Create the topics that are missing. Raises `SetupError`."""
-    admin = connection(settings).admin()
+    """Create the topics that are missing. Raises `SetupError`, `BrokersUnreachableError`."""
+    to = connection(settings)
+    await check_brokers(to)
+    admin = to.admin()
     try:
         await admin.start()
         return await _create_topics(admin, topics(settings))

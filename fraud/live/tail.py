@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from fraud.live.brokers import check_brokers
 from fraud.live.kafka import connection
 from fraud.money import CURRENCY_EXPONENTS
 from fraud.settings import Settings
@@ -51,8 +52,10 @@ async def tail(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Show messages of `topic` until `limit` were shown, or for ever."""
-    consumer = connection(settings).consumer(topic, from_start=from_start)
+    """Show messages of `topic` until `limit` were shown, or for ever. Raises `BrokersUnreachableError`."""
+    to = connection(settings)
+    await check_brokers(to)
+    consumer = to.consumer(topic, from_start=from_start)
     await consumer.start()
     shown = 0
     try:
