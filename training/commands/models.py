@@ -19,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group()
 def models() -> None:
-    """List, compare, promote, roll back and archive the models of a registry."""
+    """List the models of a registry, put them in shadow, roll back, archive."""
 
 
 def registry_option(command: Command) -> Command:
