@@ -19,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group()
 def models() -> None:
-    """List the models of a registry, put them in shadow, roll back, archive."""
+    """The models of a registry and their states."""
 
 
 def registry_option(command: Command) -> Command:

@@ -15,7 +15,7 @@ from fraud.features import feature_set
 from fraud.pipeline import Period
 from fraud.replay.run import ReplayOptions, relaxed_collection
 from fraud.replay.session import ReplayRequest, ReplaySession
-from fraud.scoring.model import MODEL_FILE
+from fraud.scoring.registry import chosen_files
 from fraud.settings import Settings, load_settings
 from fraud.simulator.options import SimulationOptions
 from fraud.simulator.writing import write_simulation
@@ -71,7 +71,7 @@ class Source:
         """
         if self.dataset is not None:
             raise ValueError("a dataset has no transactions to decide: name the transaction files")
-        decided_with = (policy_file.read_bytes(), (model_folder / MODEL_FILE).read_bytes())
+        decided_with = (policy_file.read_bytes(), chosen_files(model_folder)[-1].read_bytes())
         key = self._key(*decided_with, str(from_ms).encode())
         folder = self.kept_in / f"replay-{policy_file.stem}-{key}"
         if not (folder / "summary.json").exists():
