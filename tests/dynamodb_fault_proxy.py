@@ -105,7 +105,7 @@ class DynamoFaultProxy:
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         able = [name for name in self._next if _ONLY_FOR.get(name, operation) == operation]
         # What was not met yet comes first, what this operation alone knows before all: a short run meets everything.
-        fault = min(able, key=lambda name: (self.met[name] > 0, name not in _ONLY_FOR))
+        fault = min(able, key=lambda name: 2 if self.met[name] else int(name not in _ONLY_FOR))
         self._next.remove(fault)
         self._next.append(fault)
         self.met[fault] += 1
