@@ -19,7 +19,7 @@ from fraud.live.backlog import EntityBacklog
 from fraud.live.decisions import DecisionService
 from fraud.live.kafka import Publisher
 from fraud.live.stream import Subscription, WorkerApp
-from fraud.stores import dynamodb
+from fraud.stores import write_parts
 from fraud.stores.customers import CachedCustomers
 from fraud.stores.dynamodb import DynamoCustomerTables
 
@@ -59,7 +59,7 @@ def _at(moment: str, owner: type, method: str) -> Callable[[int], None]:
 
 def _half_written(visit: int) -> None:
     """A batch goes to history in several transactions: only some of them are made."""
-    dynamodb.TRANSACTION_ACTIONS = _ACTIONS_OF_A_PART
+    write_parts.TRANSACTION_ACTIONS = _ACTIONS_OF_A_PART
     # Half of the parts of a batch of 64 events.
     _at("after", DynamoCustomerTables, "_write_part")(visit * _ACTIONS_OF_A_PART - _ACTIONS_OF_A_PART // 2)
 

@@ -34,9 +34,9 @@ from fraud.live.topic_ids import topic_ids
 from fraud.ports import EntityEvent
 from fraud.settings import Settings, load_settings
 from fraud.stores.customers import EVENTS_BETWEEN_SNAPSHOTS
-from fraud.stores.dynamodb import WRITES_IN_FLIGHT, actions_of_a_part
 from fraud.stores.entity_windows.generations import SHARDS, shard_of
 from fraud.stores.entity_windows.windows import EntityWindows
+from fraud.stores.write_parts import WRITES_IN_FLIGHT, actions_of_a_part
 
 # Entities that the canned calls go round: those of so many payments.
 CANNED_PAYMENTS = 20_000

@@ -19,14 +19,11 @@ from fraud.stores.history_items import (
     event_key,
     first_event_key,
 )
+from fraud.stores.write_parts import WRITES_IN_FLIGHT, Part, write_parts
 
-# The most that DynamoDB takes in one call of each kind.
+# The most that DynamoDB takes in one call.
 _BATCH_GET_KEYS = 100
-TRANSACTION_ACTIONS = 100
-# Requests in flight. Transactions gain little beyond four; queries for cold customers are single, small and many.
-WRITES_IN_FLIGHT = 4
-# Below this a call's own cost is more than what is gained by making several at a time.
-_FEWEST_ACTIONS = 8
+# Requests in flight: queries for cold customers are single, small and many.
 _READS_IN_FLIGHT = 16
 # A call that was cut short is completed this often before the whole batch is thrown away and tried again.
 _ATTEMPTS = 5
@@ -56,12 +53,6 @@ def unavailable(what: str) -> Iterator[None]:
 
 
 _REQUEST_IS_WRONG = frozenset(("ValidationException", "ItemCollectionSizeLimitExceededException"))
-
-
-def actions_of_a_part(actions: int) -> int:
-    """How many of these a transaction has, so that as many are in flight as may be: a small batch is waited for."""
-    even = -(-actions // WRITES_IN_FLIGHT)
-    return min(TRANSACTION_ACTIONS, max(_FEWEST_ACTIONS, even))
 
 
 class DynamoCustomerTables:
@@ -225,23 +216,18 @@ class DynamoCustomerTables:
         self, records: Sequence[HistoryRecord], snapshots: Sequence[Snapshot]
     ) -> Mapping[int, StoredDecision]:
         """Put each event unless its key is taken; snapshots replace older ones only."""
-        actions: list[tuple[int | None, dict[str, Any]]] = [
-            (place, self._event_action(record)) for place, record in enumerate(records)
-        ]
         # An event of each customer carries when the customer's snapshot may be deleted.
         expires = {record.stored.transaction.user_id: self._expires_at_s(record) for record in records}
-        actions += [(None, self._snapshot_action(snapshot, expires[snapshot.user_id])) for snapshot in snapshots]
-        parts = [actions[start : start + TRANSACTION_ACTIONS] for start in range(0, len(actions), TRANSACTION_ACTIONS)]
         lost: dict[int, StoredDecision] = {}
-        for found in await asyncio.gather(*(self._write_part(part) for part in parts), return_exceptions=True):
-            if isinstance(found, BaseException):
-                raise found
-            lost.update(found)
+        for parts in write_parts(records, snapshots):
+            writes = (self._write_items(part, expires) for part in parts)
+            for found in await asyncio.gather(*writes, return_exceptions=True):
+                if isinstance(found, BaseException):
+                    raise found
+                lost.update(found)
         return lost
 
-    async def _write_items(
-        self, items: Sequence[tuple[int | None, HistoryRecord | Snapshot]], expires: Mapping[str, int]
-    ) -> dict[int, StoredDecision]:
+    async def _write_items(self, items: Part, expires: Mapping[str, int]) -> dict[int, StoredDecision]:
         """Encoded here, not before: DynamoDB has the first part while the next is made."""
         return await self._write_part(
             [

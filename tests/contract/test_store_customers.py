@@ -12,7 +12,7 @@ import pytest
 from dynamodb_tables import with_tables
 from payments import HOUR_MS, START_MS, admission, payment
 
-from fraud.ports import HistoryRecord, Origin, StoredDecision
+from fraud.ports import HistoryRecord, Origin, StoredDecision, StoreUnavailableError
 from fraud.settings import Settings
 from fraud.stores.customers import Snapshot
 from fraud.stores.dynamodb import DynamoCustomerTables
@@ -141,6 +141,42 @@ def test_the_snapshot_of_more_events_stays(with_store: WithTables) -> None:
         assert await tables.read_snapshots(["customer"]) == {"customer": newer}
 
     with_store(use)
+
+
+class FailingOnce:
+    """A client of DynamoDB of which one transaction fails, as with a worker that is killed before it is made."""
+
+    def __init__(self, client: Any, failing: int) -> None:
+        self._client, self._left = client, failing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def transact_write_items(self, **request: Any) -> Any:
+        self._left -= 1
+        if self._left == -1:
+            raise TimeoutError("no answer")
+        return await self._client.transact_write_items(**request)
+
+
+@pytest.mark.parametrize("failing", range(4))
+def test_a_batch_that_is_cut_short_leaves_no_snapshot_ahead_of_history(stack: Any, failing: int) -> None:
+    """A payment that the snapshot knows and history lacks would be taken for a repetition, and be lost."""
+    users = {f"u{number}": 1 + number % 5 for number in range(20)} | {"many": 120}
+    records = [record(number, number, user_id) for user_id, events in users.items() for number in range(1, events + 1)]
+    snapshots = [Snapshot(user_id, events, START_MS + events, b"state") for user_id, events in users.items()]
+
+    async def use(client: Any, prefix: str) -> int:
+        tables = DynamoCustomerTables(FailingOnce(client, failing), prefix, typical_decision=b"{}", retention_days=400)
+        await tables.start()
+        with pytest.raises(StoreUnavailableError):
+            await tables.write(records, snapshots)
+        found = await tables.read_snapshots(list(users))
+        for user_id in found:
+            assert len(await tables.read_events(user_id, None)) == users[user_id]
+        return len(found)
+
+    assert 0 < with_tables(stack, use) < len(users)
 
 
 def test_a_decision_of_another_version_of_the_service_is_read(stack: Any) -> None:
