@@ -15,6 +15,8 @@ from training.commands.fit import fit
 from training.commands.models import models
 from training.commands.options import load_rows
 from training.commands.prequential import prequential
+from training.commands.promotion import compare, promote
+from training.commands.retrain import retrain
 from training.commands.shadow_report import shadow_report
 
 if TYPE_CHECKING:
@@ -30,9 +32,12 @@ main.add_command(dataset)
 main.add_command(fit)
 main.add_command(evaluate)
 main.add_command(models)
+models.add_command(compare)
+models.add_command(promote)
 main.add_command(prequential)
 main.add_command(shadow_report)
 main.add_command(drift)
+main.add_command(retrain)
 
 
 @dataclass(frozen=True)

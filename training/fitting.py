@@ -65,7 +65,7 @@ def fit_and_write(
     `OSError` where the folder cannot be written.
     """
     training = training_rows(rows, periods)
-    validation = _validation_rows(rows, periods)
+    validation = validation_rows(rows, periods)
     searched = None
     if configuration.search is not None:
         searched = search(
@@ -100,7 +100,8 @@ def fit_and_write(
     return WrittenModel(manifest, searched)
 
 
-def _validation_rows(rows: LabelledRows, periods: FitPeriods) -> Dataset:
+def validation_rows(rows: LabelledRows, periods: FitPeriods) -> Dataset:
+    """What a fit is judged on: every labelled row after the training period. Raises `DatasetError` without one."""
     times = rows.timestamps_ms
     chosen = (times >= periods.train_to_ms) & (times < periods.validate_to_ms) & (rows.labels != UNKNOWN)
     if not chosen.any():

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from fraud.scoring.registry import FIRST_CHAMPION, Change, Registry, State, Step
+from training.against_champion import AgainstChampion
 
 
 class RegistryError(Exception):
@@ -64,6 +65,23 @@ def promoted(registry: Registry, subject: Subject, first: Subject | None, author
     if before.champion is not None and before.champion.model == subject.model:
         raise RegistryError(f"{subject.model} is the champion already")
     return _crowned(before, subject, "promote", author)
+
+
+def refuse_outdated(evaluation: AgainstChampion, subject: Subject, champion_hash: str | None, policy_hash: str) -> None:
+    """Raise `RegistryError` unless the evaluation is of this model, this champion and this policy, and passed."""
+    again = f"Compare again: fraud-train models compare {subject.model} FILE... --from TIME --to TIME"
+    if evaluation.candidate.content_hash != subject.content_hash:
+        raise RegistryError(f"the newest evaluation of {subject.model} is of other content. {again}")
+    if evaluation.champion.content_hash != champion_hash:
+        raise RegistryError(
+            f"the newest evaluation of {subject.model} is against {evaluation.champion.name} "
+            f"{evaluation.champion.content_hash[:12]}, which is not the champion. {again}"
+        )
+    if evaluation.policy.content_hash != policy_hash:
+        raise RegistryError(f"the policy was changed since the newest evaluation of {subject.model}. {again}")
+    if evaluation.failed:
+        told = "; ".join(f"{gate.name.replace('_', ' ')}: {gate.told}" for gate in evaluation.failed)
+        raise RegistryError(f"{subject.model} has failed {len(evaluation.failed)} of its gates. {told}")
 
 
 def rolled_back(registry: Registry, author: Author) -> Registry:

@@ -8,20 +8,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from fraud.bootstrap import Artefacts, policy_for
 from fraud.deciding import decision_versions
 from fraud.live.measures import ArtefactMeasures
 from fraud.live.typical import typical_batch
 from fraud.live.watched_files import LOOK_INTERVAL_S, WatchedFiles
-from fraud.scoring.manifest import ModelRefusedError
-from fraud.scoring.model import Model
+from fraud.scoring.model import check_contributions
 from fraud.scoring.registry import chosen_files, load_chosen
 from fraud.settings import Settings
 
-# Contributions are summed in another order than the score: rounding stays far below, a wrong attribution far above.
-_SUM_TOLERANCE = 1e-6
 POLICY, MODEL = "policy", "model"
 
 _log = logging.getLogger(__name__)
@@ -113,16 +108,3 @@ async def check_artefacts(settings: Settings, artefacts: Artefacts) -> None:
     batch = await typical_batch(settings, artefacts)
     if artefacts.model is not None:
         check_contributions(artefacts.model, batch.gathered.matrix)
-
-
-def check_contributions(model: Model, matrix: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-    """Raise `ModelRefusedError` unless base value and contributions add up to the raw score of each row.
-
-    `matrix` is float64 [rows, features], NaN is missing.
-    """
-    sums = model.base_value + model.explain(matrix).sum(axis=1)
-    furthest = float(np.abs(sums - model.raw_scores(matrix)).max(initial=0.0))
-    if not furthest <= _SUM_TOLERANCE:
-        raise ModelRefusedError(
-            f"the model {model.name} cannot be explained: contributions miss the score by {furthest:g}. Train it again"
-        )

@@ -27,6 +27,8 @@ MANIFEST_MAX_BYTES = 1024 * 1024
 SCORE_DECIMALS = 6
 # exp overflows beyond 709; at 700 the probability is 0 or 1 far beyond the decimals kept.
 LOG_ODDS_LIMIT = 700.0
+# Contributions are summed in another order than the score: rounding stays far below, a wrong attribution far above.
+_SUM_TOLERANCE = 1e-6
 
 ScoreUnit = Literal["log_odds", "probability"]
 
@@ -119,6 +121,19 @@ class Model(Estimate):
         self.drift_reference = drift_reference
         self.name = manifest.name
         self.content_hash = manifest.content_hash
+
+
+def check_contributions(model: Model, matrix: FloatArray) -> None:
+    """Raise `ModelRefusedError` unless base value and contributions add up to the raw score of each row.
+
+    `matrix` is float64 [rows, features], NaN is missing.
+    """
+    sums = model.base_value + model.explain(matrix).sum(axis=1)
+    furthest = float(np.abs(sums - model.raw_scores(matrix)).max(initial=0.0))
+    if not furthest <= _SUM_TOLERANCE:
+        raise ModelRefusedError(
+            f"the model {model.name} cannot be explained: contributions miss the score by {furthest:g}. Train it again"
+        )
 
 
 def load_model(folder: Path, feature_set_name: str, feature_set_hash: str) -> Model:

@@ -12,10 +12,10 @@ import pytest
 
 from fraud.bootstrap import Artefacts, load_artefacts
 from fraud.live.measures import Measures
-from fraud.live.reload import Reloader, check_contributions
+from fraud.live.reload import Reloader
 from fraud.live.watched_files import WatchedFiles
 from fraud.scoring.manifest import ModelRefusedError
-from fraud.scoring.model import Model
+from fraud.scoring.model import Model, check_contributions
 from fraud.settings import HOME, Settings
 
 POLICY = (HOME / "policies" / "default.yaml").read_text()

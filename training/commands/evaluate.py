@@ -107,18 +107,13 @@ def loaded_models(rows: LabelledRows, folders: tuple[Path, ...], from_ms: int) -
     Raises `ModelRefusedError`, and `DatasetError` for a model that has learned from the judged period.
     """
     from fraud.scoring.model import load_model
-    from training.commands.options import moment_ms as parsed_ms
-    from training.dataset import DatasetError
+    from training.against_champion import refuse_learned
 
     models: dict[str, Model] = {}
     for folder in folders:
         model = load_model(folder, rows.origin.feature_set_name, rows.origin.feature_set_hash)
         name = model.name if model.name not in models else str(folder)
-        if parsed_ms(model.manifest.training.period_to) > from_ms:
-            raise DatasetError(
-                f"the model {folder} has learned until {model.manifest.training.period_to} and cannot be judged on "
-                "what came before. Set --from to that time or later"
-            )
+        refuse_learned(str(folder), model, from_ms)
         models[name] = model
     return models
 

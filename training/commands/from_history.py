@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fraud.settings import Settings
     from fraud.transaction import Label
     from training.history_dataset import DecidedHistory, Identity, KnownRows
-    from training.labelled_rows import DatasetOrigin, WeekMaturity
+    from training.labelled_rows import DatasetOrigin, LabelledRows, WeekMaturity
 
 
 class HistoryRequest(NamedTuple):
@@ -45,6 +45,14 @@ def write_history_dataset(settings: Settings, request: HistoryRequest, out: Path
         if count:
             click.echo(f"{count:,} decisions left out: {reason}")
     return maturity_of(known)
+
+
+def history_rows(settings: Settings, request: HistoryRequest) -> LabelledRows:
+    """The rows of a dataset from history, in memory. Raises `DatasetError`, `RefusedError`."""
+    from training.building import rows_of_blocks
+
+    history, labels = read_history(settings, request)
+    return rows_of_blocks(_origin(settings, request), rows_as_known(history, labels, request).blocks())
 
 
 def rows_as_known(history: DecidedHistory, labels: dict[Identity, list[Label]], request: HistoryRequest) -> KnownRows:
