@@ -19,6 +19,7 @@ from prometheus_client import disable_created_metrics
 from fraud.bootstrap import Artefacts, build_pipeline, decider_of, state_limits, token_maker
 from fraud.features.extraction import Extraction
 from fraud.live.backlog import EntityBacklog
+from fraud.live.collection import keep_collections_short
 from fraud.live.dead_letter import DeadLetterBox
 from fraud.live.decisions import Arrival, DecisionLimits, DecisionService
 from fraud.live.dynamodb_client import dynamodb_client
@@ -148,8 +149,8 @@ class Worker:
         looking = asyncio.create_task(self._look_at_waiting_labels(spread))
         self._resources.push_async_callback(_cancelled, looking)
         self._follow_files()
-        catching_up = asyncio.create_task(self.backlog.keep_catching_up())
-        self._resources.push_async_callback(_cancelled, catching_up)
+        for keeping in (self.backlog.keep_catching_up(), keep_collections_short()):
+            self._resources.push_async_callback(_cancelled, asyncio.create_task(keeping))
 
     async def _watch_topics(self, client: AIOKafkaClient, layouts: Mapping[str, TopicLayout]) -> None:
         while True:
