@@ -19,8 +19,9 @@ from fraud.live.kafka import Connection
 
 # Faust's own acknowledgement cycle; what was published after the last one is delivered again after a crash.
 _COMMIT_INTERVAL_S = 1.0
-# What Kafka recommends: two may be lost before the third keeps the partitions.
-_HEARTBEATS_A_SESSION = 3
+# Kafka recommends three at least, so that two may be lost. More, because by its next heartbeat a worker learns that
+# another has died and that it is to take over.
+_HEARTBEATS_A_SESSION = 10
 # Events waiting in this process, beyond which fetching pauses.
 _BUFFER_EVENTS = 16_384
 
