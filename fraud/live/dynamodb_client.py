@@ -24,8 +24,8 @@ def dynamodb_client(settings: Settings) -> Any:
         retries={"mode": "standard", "max_attempts": _DYNAMODB_ATTEMPTS},
         # The service checks what it is sent; checking it here as well costs a tenth of a batch.
         parameter_validation=False,
-        # Otherwise it is put together anew for each request, from everything that is known of this machine: a seventh of
-        # what a request costs here.
+        # Otherwise it is put together anew for each request, from all that is known of this machine: a seventh of what
+        # a request costs here.
         user_agent="fraud",
     )
     local = {}
