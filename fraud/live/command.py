@@ -26,12 +26,14 @@ def worker_command() -> None:
     from fraud.live.brokers import check_brokers
     from fraud.live.kafka import connection
     from fraud.live.logs import configure_logs
+    from fraud.live.reload import check_artefacts
     from fraud.live.worker import run_worker
 
     settings = command_settings()
     artefacts = load_artefacts(
         settings, settings.feature_set, {}, policy_file=settings.policy_file, model_folder=settings.model_folder
     )
+    asyncio.run(check_artefacts(settings, artefacts))
     asyncio.run(check_brokers(connection(settings)))
     configure_logs(settings.log_level)
     run_worker(settings, artefacts)

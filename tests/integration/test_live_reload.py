@@ -1,4 +1,4 @@
-"""Model and policy change while transactions stream in; each decision is that of the versions that it names."""
+"""A model is promoted and rolled back and the policy changes while transactions stream in: no decision is of two."""
 
 from __future__ import annotations
 
@@ -16,25 +16,32 @@ import pytest
 from live_worker import FRAUD, PATIENCE_S, TopicReader, WorkerProcess, fraud, worker_environment
 from undisturbed import Undisturbed, identity_of, replay, simulated_lines, wait_for_all, write_lines
 
+from fraud.scoring.model import read_manifest
 from fraud.settings import HOME
 from fraud.stack import Stack
 from training.cli import FitRequest, fit_and_write
 from training.commands.options import moment_ms
+from training.registry import Author, Subject, promoted
+from training.registry_file import change_registry
 
 SEGMENT = 500
 # Each part of the stream takes about so long, so that a change falls into the middle of it.
 SEGMENT_S = 8
 POLICY = (HOME / "policies" / "default.yaml").read_text()
 STRICTER = POLICY.replace("version: 1", "version: 2").replace("challenge: 0.1", "challenge: 0.01")
-FIRST, SECOND, THIRD = ("default", "default 1"), ("second", "default 1"), ("second", "default 2")
+FIRST, SECOND, THIRD, FOURTH = (
+    ("default", "default 1"),
+    ("second", "default 1"),
+    ("second", "default 2"),
+    ("default", "default 2"),
+)
 
 
 @pytest.fixture
 def environment(stack: Stack, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "policy.yaml").write_text(POLICY)
-    shutil.copytree(HOME / "models" / "default", tmp_path / "default")
-    (tmp_path / "champion").symlink_to("default")
-    chosen = {"policy_file": str(tmp_path / "policy.yaml"), "model_folder": str(tmp_path / "champion")}
+    shutil.copytree(HOME / "models" / "default", tmp_path / "models" / "default")
+    chosen = {"policy_file": str(tmp_path / "policy.yaml"), "model_folder": str(tmp_path / "models")}
     return worker_environment(stack, "reload", batch_size="16", **chosen)
 
 
@@ -47,31 +54,36 @@ def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[WorkerProces
 
 @pytest.fixture
 def segments(environment: dict[str, str], tmp_path: Path) -> list[Path]:
-    """Three parts of a stream, and the whole of it in `whole.jsonl`."""
-    lines = simulated_lines(environment, tmp_path, 3 * SEGMENT)
+    """Four parts of a stream, and the whole of it in `whole.jsonl`."""
+    lines = simulated_lines(environment, tmp_path, 4 * SEGMENT)
     write_lines(tmp_path / "whole.jsonl", lines)
     rest = iter(lines)
-    return [write_lines(tmp_path / f"segment-{place}.jsonl", list(islice(rest, SEGMENT))) for place in range(3)]
+    return [write_lines(tmp_path / f"segment-{place}.jsonl", list(islice(rest, SEGMENT))) for place in range(4)]
 
 
 @pytest.fixture
 def expected(environment: dict[str, str], segments: list[Path], tmp_path: Path) -> dict[tuple[str, str], Undisturbed]:
     """The whole stream replayed under each pair of versions."""
-    assert len(segments) == len((FIRST, SECOND, THIRD))
+    assert len(segments) == len((FIRST, SECOND, THIRD, FOURTH))
     days = {name: moment_ms(name) for name in ("2026-01-05", "2026-01-28", "2026-02-10")}
     simulated = (tmp_path / "simulated.jsonl",)
     request = FitRequest(
-        simulated, "native", "default", 7.0, *days.values(), "logistic_regression", 3, tmp_path / "second"
+        simulated, "native", "default", 7.0, *days.values(), "logistic_regression", 3, tmp_path / "models" / "second"
     )
     fit_and_write(request, "2026-03-01T00:00:00Z")
     (tmp_path / "stricter.yaml").write_text(STRICTER)
-    choices = {FIRST: ("policy", "default"), SECOND: ("policy", "second"), THIRD: ("stricter", "second")}
+    choices = {
+        FIRST: ("policy", "default"),
+        SECOND: ("policy", "second"),
+        THIRD: ("stricter", "second"),
+        FOURTH: ("stricter", "default"),
+    }
     return {
         versions: replay(
             environment,
             tmp_path / "whole.jsonl",
             tmp_path / "-".join(versions),
-            *("--policy", str(tmp_path / f"{policy}.yaml"), "--model", str(tmp_path / model)),
+            *("--policy", str(tmp_path / f"{policy}.yaml"), "--model", str(tmp_path / "models" / model)),
         )
         for versions, (policy, model) in choices.items()
     }
@@ -110,6 +122,18 @@ def versions_of(message: bytes) -> tuple[str, str]:
     return versions["model"]["name"], versions["policy"]["name"]
 
 
+def promote(name: str, models: Path) -> None:
+    """What `fraud-train models promote` does once an evaluation has passed the gates."""
+    hashes = {model: read_manifest(models / model).content_hash for model in ("default", name)}
+    subject, first = Subject(name, hashes[name], "e" * 64), Subject("default", hashes["default"])
+    ann = Author("Ann", "2026-03-01T00:00:00Z", "finds more")
+    change_registry(models, lambda registry: promoted(registry, subject, first, ann))
+
+
+def fraud_train(environment: dict[str, str], *arguments: str) -> None:
+    subprocess.run([str(Path(FRAUD).with_name("fraud-train")), *arguments], env=environment, check=True)
+
+
 def replace_file(file: Path, text: str) -> None:
     """As somebody should who knows that it is being read."""
     beside = file.with_suffix(".new")
@@ -129,9 +153,7 @@ def test_decisions_are_those_of_a_replay_under_the_versions_that_they_name(
     worker.wait_until_ready()
     policy = tmp_path / "policy.yaml"
     with streaming(environment, segments[0], worker):
-        beside = tmp_path / "champion.new"
-        beside.symlink_to("second")
-        beside.replace(tmp_path / "champion")
+        promote("second", tmp_path / "models")
         wait_until(lambda: metric(worker, "fraud_active{", 'name="second"'), worker)
     with streaming(environment, segments[1], worker):
         replace_file(policy, STRICTER.replace("review: 0.3", "review: many"))
@@ -142,12 +164,15 @@ def test_decisions_are_those_of_a_replay_under_the_versions_that_they_name(
         wait_until(lambda: metric(worker, "fraud_active{", 'name="default 2"'), worker)
         assert metric(worker, 'fraud_reload_refused{part="policy"} 0.0')
     with streaming(environment, segments[2], worker):
+        fraud_train(environment, "models", "rollback", "--why", "too many alerts")
+        wait_until(lambda: metric(worker, "fraud_active{", 'name="default"'), worker)
+    with streaming(environment, segments[3], worker):
         pass
     with closing(TopicReader(environment, "decisions")) as reader:
         messages = wait_for_all(reader, expected[FIRST].decisions, 1.0, worker)
     assert worker.stop() == 0
     assert len(messages) == len(expected[FIRST].decisions)
-    assert Counter(map(versions_of, (message.value for message in messages))).keys() == {FIRST, SECOND, THIRD}
+    assert Counter(map(versions_of, (message.value for message in messages))).keys() == {FIRST, SECOND, THIRD, FOURTH}
     wrong = [
         identity_of(message.value)
         for message in messages
