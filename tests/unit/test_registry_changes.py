@@ -9,6 +9,7 @@ import pytest
 
 from fraud.scoring.manifest import ModelRefusedError
 from fraud.scoring.registry import Registry, parse_registry, read_registry, registry_bytes
+from training.commands.options import now_text
 from training.registry import Author, RegistryError, Subject, archived, promoted, registered, rolled_back, shadowed
 from training.registry_file import change_registry
 
@@ -25,6 +26,11 @@ def reign(*names):
     for name in names:
         registry = promoted(registry, subject(name), FIRST, ANN)
     return registry
+
+
+def test_two_evaluations_within_a_second_have_an_order():
+    # A second model is compared right after a promotion, and the newest evaluation is what counts.
+    assert len({now_text() for _ in range(3)}) == 3
 
 
 def test_a_promotion_archives_the_champion_before_and_says_what_decided_first():

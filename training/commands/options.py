@@ -35,9 +35,9 @@ def moment_ms(text: str) -> int:
 
 
 def now_text() -> str:
-    """The time now, RFC 3339 in UTC."""
+    """The time now, RFC 3339 in UTC, fine enough to put in order what a script does within a second."""
     # The shell is the caller that owns the clock.
-    return datetime.now(UTC).isoformat(timespec="seconds")  # noqa: TID251
+    return datetime.now(UTC).isoformat(timespec="microseconds")  # noqa: TID251
 
 
 def rows_options(command: Command) -> Command:
