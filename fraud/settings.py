@@ -111,6 +111,8 @@ class Settings:
     future_tolerance_minutes: float = _setting(10.0, kinds.number, "how far ahead of the broker's a time may be")
     # 10 KB each: half a gigabyte in a worker.
     cached_customers: int = _setting(50_000, kinds.whole(1, 100_000_000), "customers that a worker keeps in memory")
+    # Longer than any client waits for a server before it says that this is away.
+    stall_minutes: float = _setting(5.0, kinds.number, "a worker that gets nowhere for so long is not live")
     metrics_host: str = _setting("127.0.0.1", kinds.text, "address that a worker serves metrics and health on")
     metrics_port: int = _setting(6066, kinds.whole(1, 65_535), "port of metrics and health")
     dead_letter_key: str = _setting(DEVELOPMENT_KEY, kinds.key, "encrypts what is in dead letters")

@@ -15,6 +15,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from aiokafka import AIOKafkaConsumer
@@ -98,10 +99,19 @@ class WorkerProcess:
     @property
     def is_ready(self) -> bool:
         """What it says of itself."""
-        url = f"http://127.0.0.1:{self._environment['FRAUD_METRICS_PORT']}/health/ready"
-        with suppress(OSError), urlopen(url, timeout=10) as answer:
-            return bool(answer.status == HTTPStatus.OK)
+        with suppress(OSError):
+            return self.health("ready")[0] == HTTPStatus.OK
         return False
+
+    def health(self, kind: str) -> tuple[int, str]:
+        """Status and content of the answer about `live` or `ready`. Raises `OSError` while it does not answer."""
+        url = f"http://127.0.0.1:{self._environment['FRAUD_METRICS_PORT']}/health/{kind}"
+        try:
+            with urlopen(url, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
 
     @property
     def last_lines(self) -> str:

@@ -27,6 +27,8 @@ class EntityBacklog:
         self._waiting: deque[tuple[str, Sequence[EntityEvent]]] = deque()
         self._waiting_events = 0
         self._sleep = sleep
+        # Attempts to count that failed because the windows were away.
+        self.failures = 0
 
     def __len__(self) -> int:
         return self._waiting_events
@@ -90,7 +92,11 @@ class EntityBacklog:
         while self._waiting:
             # The order matters within a source only.
             first = dict(reversed(self._waiting))
-            await asyncio.gather(*(self._windows.commit(source, events) for source, events in first.items()))
+            try:
+                await asyncio.gather(*(self._windows.commit(source, events) for source, events in first.items()))
+            except EntityStoreUnavailableError:
+                self.failures += 1
+                raise
             # A drop, or another who caught up, may have taken some away meanwhile.
             counted = {id(events) for events in first.values()}
             self._waiting = deque(entry for entry in self._waiting if id(entry[1]) not in counted)

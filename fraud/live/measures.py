@@ -96,6 +96,8 @@ class Measures:
         self.timings = StageTimings(clock)
         self._seen_seconds: dict[str, float] = {}
         self._seen_lookups: dict[str, int] = {}
+        # Attempts that failed because a store or the brokers were away.
+        self.failed_attempts = 0
         self._transactions = self._counter(
             "fraud_transactions", "Transactions by what became of them", "outcome", ("decided", "recorded", "repeated")
         )
@@ -205,6 +207,7 @@ class Measures:
 
     def retried(self, what: str) -> None:
         """`what` has to be tried again."""
+        self.failed_attempts += 1
         self._retries.labels(what).inc()
 
     def published(self, outgoing: Sequence[Outgoing]) -> None:

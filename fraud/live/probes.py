@@ -35,10 +35,11 @@ class Probes:
         """What is away, in words; empty if everything answered when it was asked last."""
         return "; ".join(self._problems[part] for part in sorted(self._problems))
 
-    async def watch(self) -> None:
-        """Look until cancelled."""
+    async def watch(self, looked: Callable[[], None] = lambda: None) -> None:
+        """Look until cancelled; `looked` is called after each look."""
         while True:
             await self.look()
+            looked()
             await self._sleep(PROBE_INTERVAL_S)
 
     async def look(self) -> None:
@@ -67,24 +68,35 @@ class Probes:
 class ConsumerLag:
     """How many messages of its partitions a worker has not acknowledged, as the brokers see it.
 
-    `observer` is started, belongs to no partition, and knows the group.
+    `observer` is started, belongs to no partition, and knows the group. `unanswered` has, by topic and partition, the
+    offset that is acknowledged, where messages came since it was first seen there.
     """
 
     def __init__(self, observer: AIOKafkaConsumer, measures: Measures) -> None:
         self._observer = observer
         self._measures = measures
+        # By partition: what is acknowledged, and where the partition ended when that was first seen.
+        self._first_seen: dict[TopicPartition, tuple[int, int]] = {}
+        self.unanswered: dict[tuple[str, int], int] = {}
 
     async def measure(self, assigned: Iterable[tuple[str, int]]) -> None:
         """Set the gauge for these topics and partitions. Raises `KafkaError`."""
         partitions = [TopicPartition(topic, partition) for topic, partition in assigned]
         ends = await self._observer.end_offsets(partitions) if partitions else {}
-        acknowledged = await asyncio.gather(*(self._acknowledged(partition) for partition in partitions))
-        self._measures.lag(
-            {
-                (partition.topic, partition.partition): max(0, ends[partition] - offset)
-                for partition, offset in zip(partitions, acknowledged, strict=True)
-            }
-        )
+        offsets = await asyncio.gather(*(self._acknowledged(partition) for partition in partitions))
+        acknowledged = dict(zip(partitions, offsets, strict=True))
+        self._measures.lag({(tp.topic, tp.partition): max(0, ends[tp] - offset) for tp, offset in acknowledged.items()})
+        self._note_unanswered(acknowledged, ends)
+
+    def _note_unanswered(self, acknowledged: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> None:
+        # To lag alone means nothing: behind a transaction of its producer a partition ends with a marker that nobody
+        # reads.
+        before, self._first_seen, self.unanswered = self._first_seen, {}, {}
+        for tp, offset in acknowledged.items():
+            known = before.get(tp)
+            self._first_seen[tp] = known if known is not None and known[0] == offset else (offset, ends[tp])
+            if ends[tp] > self._first_seen[tp][1]:
+                self.unanswered[tp.topic, tp.partition] = offset
 
     async def _acknowledged(self, partition: TopicPartition) -> int:
         offset: int | None = await self._observer.committed(partition)

@@ -81,6 +81,20 @@ class Subscription:
         self._doubtful: set[str] = set()
         self._stopping = False
         self._in_hand = asyncio.Lock()
+        self._agents = 0
+        self._batches = 0
+        # The number of the batch that is in hand, None between batches.
+        self.batch_in_hand: int | None = None
+
+    @property
+    def topic(self) -> str:
+        """Where the batches come from."""
+        return self._handler.topic
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an agent waits for batches, or has one. An agent may end without a word."""
+        return self._agents > 0
 
     def doubt(self, partitions: set[TP]) -> None:
         """These partitions may have been somebody else's: forget them before the next batch."""
@@ -92,23 +106,35 @@ class Subscription:
 
     async def run(self, channel: Any) -> None:
         """Take batches until cancelled. What can't be retried ends the process, with nothing acknowledged."""
+        # A former agent may still be ending.
+        self._agents += 1
         try:
             async for events in Inbox(channel, self._handler.batch_size).batches():
                 async with self._in_hand:
                     if not self._stopping:
-                        await self._take(events)
+                        await self._hold(events)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             _log.critical("the worker stops: a batch of %s failed", self._handler.topic, exc_info=error)
             await self._app.crash(error)
             raise
+        finally:
+            self._agents -= 1
 
     async def finish(self) -> None:
         """Let the batch in hand end; take no more."""
         self._stopping = True
         async with self._in_hand:
             self.acknowledge()
+
+    async def _hold(self, events: Sequence[EventT[Any]]) -> None:
+        self._batches += 1
+        self.batch_in_hand = self._batches
+        try:
+            await self._take(events)
+        finally:
+            self.batch_in_hand = None
 
     async def _take(self, events: Sequence[EventT[Any]]) -> None:
         for source in self._doubtful:
@@ -172,6 +198,9 @@ class WorkerApp(faust.App):
         await super().on_stop()
         await self.finish()
 
+    def _create_directories(self) -> None:
+        """Faust would make folders for tables. There are none, and a worker that is killed could not remove them."""
+
     def assignment_now(self) -> set[TP]:
         """The partitions that are this worker's now; none before it has joined the group."""
         try:
@@ -197,9 +226,12 @@ def create_app(
     prepare: Callable[[], Awaitable[None]],
     finish: Callable[[], Awaitable[None]],
     session_timeout_s: float,
-    data_folder: str,
+    data_folder: str | None = None,
 ) -> WorkerApp:
-    """The app with an agent for each handler. `topic_ids` is read anew for every batch: its owner keeps it current."""
+    """The app with an agent for each handler. `topic_ids` is read anew for every batch: its owner keeps it current.
+
+    `data_folder` is only named in the title of the process.
+    """
     app = WorkerApp(
         group,
         broker=[f"kafka://{server}" for server in connection.bootstrap_servers.split(",")],

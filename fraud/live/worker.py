@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from os import urandom
-from tempfile import TemporaryDirectory
 
 import uvloop
 from aiokafka.client import AIOKafkaClient
@@ -26,12 +26,13 @@ from fraud.live.dynamodb_client import dynamodb_client
 from fraud.live.health import HealthServer
 from fraud.live.kafka import Connection, Publisher, connection
 from fraud.live.labels import LabelService
+from fraud.live.liveness import Liveness
 from fraud.live.measures import Measures
 from fraud.live.outgoing import ALERTS, DEAD_LETTERS, DECISIONS, Outgoing
-from fraud.live.probes import ConsumerLag, Probes
+from fraud.live.probes import PROBE_INTERVAL_S, ConsumerLag, Probes
 from fraud.live.reload import Reloader
 from fraud.live.shadow import ShadowModels, ShadowReloader
-from fraud.live.stream import Handler, create_app, run_app
+from fraud.live.stream import Handler, Subscription, create_app, run_app
 from fraud.live.topic_ids import TopicChangedError, TopicLayout, check_unchanged, topic_layouts
 from fraud.live.typical import typical_decision
 from fraud.pipeline import Period
@@ -71,10 +72,14 @@ class Worker:
         self.labels: LabelService
         # Set by whoever knows the group: topics and partitions that are this worker's now.
         self.assigned: Callable[[], Iterable[tuple[str, int]]] = tuple
+        self.consumers: Sequence[Subscription] = ()
         # Set by whoever runs the worker: ends it with an error, nothing more acknowledged.
         self.crash: Callable[[BaseException], Awaitable[None]]
         self._publisher: Publisher
         self._probes: Probes
+        self._lag: ConsumerLag
+        self._liveness = Liveness(math.ceil(settings.stall_minutes * 60 / PROBE_INTERVAL_S))
+        self._failures_seen = 0
         self._resources = AsyncExitStack()
 
     async def open_stores(self, redis_deadline_ms: float) -> tuple[DynamoCustomerTables, EntityWindows]:
@@ -142,7 +147,10 @@ class Worker:
         self._resources.push_async_callback(_cancelled, watching)
         await self._watch(tables, windows)
         health = HealthServer(
-            self.measures.registry, unready=self._unready, unhealthy=lambda: "", refresh=self._refresh
+            self.measures.registry,
+            unready=self._unready,
+            unhealthy=lambda: self._liveness.problem,
+            refresh=self._refresh,
         )
         await health.start(settings.metrics_host, settings.metrics_port)
         self._resources.push_async_callback(health.stop)
@@ -168,7 +176,7 @@ class Worker:
         observer = self.connection.observer(self.settings.consumer_group)
         await observer.start()
         self._resources.push_async_callback(observer.stop)
-        lag = ConsumerLag(observer, self.measures)
+        lag = self._lag = ConsumerLag(observer, self.measures)
         self._probes = Probes(
             {
                 "DynamoDB": lambda: tables.read_snapshots((NOBODY,)),
@@ -179,7 +187,7 @@ class Worker:
             asyncio.sleep,
         )
         await self._probes.look()
-        watching = asyncio.create_task(self._probes.watch())
+        watching = asyncio.create_task(self._probes.watch(lambda: self._liveness.look(self._standing())))
         self._resources.push_async_callback(_cancelled, watching)
 
     def _follow_files(self) -> None:
@@ -215,6 +223,26 @@ class Worker:
         if len(self.backlog):
             return f"entity windows are {len(self.backlog)} events behind"
         return ""
+
+    def _standing(self) -> dict[str, Hashable]:
+        """What has to move, and where it is, but for what waits for a server."""
+        minutes = f"for {self.settings.stall_minutes:g} minutes"
+        standing: dict[str, Hashable] = {
+            f"no agent consumes {consumer.topic} {minutes}": None
+            for consumer in self.consumers
+            if not consumer.is_running
+        }
+        failures = self.measures.failed_attempts + self.backlog.failures
+        waits_for_a_server = bool(self._probes.problem) or failures != self._failures_seen
+        self._failures_seen = failures
+        if waits_for_a_server:
+            return standing
+        for consumer in self.consumers:
+            if consumer.batch_in_hand is not None:
+                standing[f"the same batch of {consumer.topic} is in hand {minutes}"] = consumer.batch_in_hand
+        for (topic, partition), offset in self._lag.unanswered.items():
+            standing[f"messages come on {topic}/{partition}, none is acknowledged {minutes}"] = offset
+        return standing
 
     def _refresh(self) -> None:
         self.measures.backlog.set(len(self.backlog))
@@ -275,18 +303,16 @@ def run_worker(settings: Settings, artefacts: Artefacts) -> None:
         ),
         Handler(settings.labels_topic, settings.batch_size, worker.learn, lambda _source: None, lambda _source: None),
     ]
-    with TemporaryDirectory(prefix="fraud-worker-") as folder:
-        app = create_app(
-            worker.connection,
-            settings.consumer_group,
-            handlers,
-            worker.topic_ids,
-            prepare=worker.start,
-            finish=worker.stop,
-            session_timeout_s=settings.session_timeout_seconds,
-            data_folder=folder,
-        )
-        worker.assigned, worker.crash = app.assignment_now, app.crash
-        loop = uvloop.new_event_loop()
-        asyncio.set_event_loop(loop)
-        run_app(app, loop)
+    app = create_app(
+        worker.connection,
+        settings.consumer_group,
+        handlers,
+        worker.topic_ids,
+        prepare=worker.start,
+        finish=worker.stop,
+        session_timeout_s=settings.session_timeout_seconds,
+    )
+    worker.assigned, worker.crash, worker.consumers = app.assignment_now, app.crash, app.subscriptions
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    run_app(app, loop)

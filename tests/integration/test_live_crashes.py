@@ -41,8 +41,17 @@ REPORT = Path(__file__).parents[2] / "build" / "crashes.json"
 
 
 @pytest.fixture
-def environment(stack: Stack) -> dict[str, str]:
-    return worker_environment(stack, "crashes", session_timeout_seconds=str(SESSION_TIMEOUT_S))
+def temporary(tmp_path: Path) -> Path:
+    """The only place for temporary files that the processes of a test know."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def environment(stack: Stack, temporary: Path) -> dict[str, str]:
+    known = worker_environment(stack, "crashes", session_timeout_seconds=str(SESSION_TIMEOUT_S))
+    return {**known, "TMPDIR": str(temporary)}
 
 
 @pytest.fixture
@@ -98,7 +107,7 @@ def test_a_worker_can_be_stopped_while_it_starts(environment: dict[str, str], wo
 
 
 def test_decisions_after_kills_are_those_of_an_undisturbed_replay(
-    environment: dict[str, str], transactions: Path, worker: WorkerProcess, tmp_path: Path
+    environment: dict[str, str], transactions: Path, worker: WorkerProcess, tmp_path: Path, temporary: Path
 ) -> None:
     """Killed at every stage of a batch, and at random moments; the long form of `make soak` kills more often."""
     expected = replay(environment, transactions, tmp_path / "replayed")
@@ -132,6 +141,7 @@ def test_decisions_after_kills_are_those_of_an_undisturbed_replay(
         _report(found, decisions.read(), killed_ms)
         assert (found.wrong, found.degraded) == ({}, frozenset())
         assert expected.compare_alerts(alerts.read()).wrong == {}
+        assert list(temporary.iterdir()) == []
 
 
 def _report(found: Differences, messages: Sequence[Message], killed_ms: Sequence[int]) -> None:

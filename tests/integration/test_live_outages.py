@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import redis
@@ -53,7 +54,7 @@ class Parts:
 
 
 def test_a_restart_of_kafka_changes_nothing(stack: Stack, tmp_path: Path) -> None:
-    environment = worker_environment(stack, "kafka-restart")
+    environment = worker_environment(stack, "kafka-restart", stall_minutes="0.06")
     parts = Parts(environment, tmp_path)
     with closing(TopicReader(environment, "decisions")) as decisions, working(environment, tmp_path) as worker:
         parts.send(0.6)
@@ -62,6 +63,8 @@ def test_a_restart_of_kafka_changes_nothing(stack: Stack, tmp_path: Path) -> Non
         wait_for_all(decisions, parts.expected.decisions, 0.5, worker)
         stack.kill("kafka")
         time.sleep(AWAY_S)
+        # To start it anew would not bring the brokers back.
+        assert worker.health("live")[0] == HTTPStatus.OK
         stack.start("kafka")
         parts.send(1.0)
         found = parts.expected.compare(wait_for_all(decisions, parts.expected.decisions, 1.0, worker))

@@ -1,0 +1,63 @@
+"""`python stuck_worker.py HOW`: a worker that gets stuck after its first batch of transactions, without an error.
+
+The product knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from fraud.cli import main
+from fraud.live.decisions import DecisionService
+from fraud.live.stream import Inbox, Subscription
+
+
+def _hang() -> None:
+    original = DecisionService.handle
+    visits = itertools.count()
+
+    async def hanging(*arguments: Any) -> None:
+        if next(visits):
+            await asyncio.Event().wait()
+        await original(*arguments)
+
+    DecisionService.handle = hanging  # type: ignore[assignment, method-assign]
+
+
+def _end() -> None:
+    original: Callable[[Inbox], AsyncIterator[list[Any]]] = Inbox.batches
+
+    async def ending(inbox: Inbox) -> AsyncIterator[list[Any]]:
+        async for events in original(inbox):
+            yield events
+            return
+
+    Inbox.batches = ending  # type: ignore[method-assign]
+
+
+def _fetch_no_more() -> None:
+    original: Callable[..., Awaitable[None]] = Subscription._take
+
+    async def pausing(subscription: Subscription, events: Any) -> None:
+        await original(subscription, events)
+        app = subscription._app
+        app.consumer.pause_partitions(app.assignment_now())
+
+    Subscription._take = pausing  # type: ignore[assignment, method-assign]
+
+
+WAYS: dict[str, Callable[[], None]] = {
+    "a batch that hangs": _hang,
+    "an agent that has ended": _end,
+    "a consumer that fetches no more": _fetch_no_more,
+}
+
+
+if __name__ == "__main__":
+    WAYS[sys.argv[1]]()
+    sys.argv[1:] = ["worker"]
+    main()
