@@ -7,15 +7,12 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fraud.bootstrap import Artefacts, load_artefacts
 from fraud.live.measures import Measures
 from fraud.live.reload import Reloader
 from fraud.live.watched_files import WatchedFiles
-from fraud.scoring.manifest import ModelRefusedError
-from fraud.scoring.model import Model, check_contributions
 from fraud.settings import HOME, Settings
 
 POLICY = (HOME / "policies" / "default.yaml").read_text()
@@ -107,16 +104,3 @@ def test_a_policy_that_is_gone_is_refused(followed):
     followed.settings.policy_file.unlink()
     followed.look_twice()
     assert (followed.activated, followed.is_refused("policy")) == ([], True)
-
-
-def test_a_model_whose_contributions_miss_its_score_is_refused(followed):
-    class Misled(Model):
-        def explain(self, matrix):
-            return super().explain(matrix) + 0.001
-
-    model = followed.reloader.active.model
-    matrix = np.zeros((3, len(model.feature_names)))
-    check_contributions(model, matrix)
-    model.__class__ = Misled
-    with pytest.raises(ModelRefusedError, match="contributions miss the score"):
-        check_contributions(model, matrix)

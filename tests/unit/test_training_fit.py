@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from training.calibration import HeldOut
 from training.commands.fit import fit as fit_command
 from training.commands.options import moment_ms
 from training.configuration import DEFAULT_CONFIGURATIONS, BoostingConfiguration, FitConfiguration
@@ -47,21 +46,6 @@ def test_a_fit_is_judged_with_the_scores_that_the_service_gives(kind):
     )
     assert 0 < fitted.metrics["value_recall_at_0.5_percent_alerts"] <= 1
     assert (scores >= fitted.thresholds["alerts_0.5_percent"]).sum() >= 4
-
-
-@pytest.mark.parametrize("calibration", ["none", "sigmoid"])
-@pytest.mark.parametrize("kind", DEFAULT_CONFIGURATIONS)
-def test_contributions_add_up_whatever_was_taken_out_of_the_scores_again(kind, calibration):
-    configuration = FitConfiguration(
-        DEFAULT_CONFIGURATIONS[kind], legitimate_share=0.5, fraud_weight=2.0, calibration=calibration
-    )
-    training, probe = synthetic(1), synthetic(4).matrix
-    rehearsal = HeldOut(synthetic(5), synthetic(6))
-    estimate = fit(training, synthetic(2), NAMES, configuration, rehearsal).estimate
-    plain = fit(training, synthetic(2), NAMES, FitConfiguration(DEFAULT_CONFIGURATIONS[kind])).estimate
-    assert (estimate.score(probe) != plain.score(probe)).any()
-    totals = estimate.base_value + estimate.explain(probe).sum(axis=1)
-    assert np.abs(totals - estimate.raw_scores(probe)).max() < 1e-9
 
 
 def test_the_number_of_threads_does_not_change_a_model():
