@@ -61,6 +61,7 @@ $(READY): requirements.lock pyproject.toml
 
 bench: setup
 	$(BIN)/python -m benchmarks.replay $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.learning $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.scoring
 
 bench-live: setup

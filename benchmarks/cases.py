@@ -12,46 +12,19 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
-from benchmarks.inputs import LABEL_DELAY_DAYS, Input
+from benchmarks import learning_cases
+from benchmarks.inputs import DAYS, LABEL_DELAY_DAYS, Input
+from benchmarks.stopwatch import Measurement, Stopwatch
 
 # The rival decides blocks of this many rows, evenly spread over the file; in between it only remembers, untimed, so
 # that its state is as full as the product's at the same place.
 RIVAL_BLOCK = 1_000
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What one run of a case took: `transactions` in `wall_seconds`, of which the core worked `cpu_seconds`."""
-
-    transactions: int
-    wall_seconds: float
-    cpu_seconds: float
-    peak_memory_bytes: int = 0
-    stages: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, float] = field(default_factory=dict)
-
-
-class Stopwatch:
-    """Wall and processor seconds, over any number of stretches."""
-
-    def __init__(self) -> None:
-        self.wall_seconds = self.cpu_seconds = 0.0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        wall, cpu = perf_counter(), process_time()
-        try:
-            yield
-        finally:
-            self.wall_seconds += perf_counter() - wall
-            self.cpu_seconds += process_time() - cpu
 
 
 def ours(source: Input, transactions: int, model: Path, out: Path) -> Measurement:
@@ -180,7 +153,8 @@ def run(specification: dict[str, Any]) -> Any:
     if case == "simulate":
         from benchmarks.inputs import simulated
 
-        return str(simulated(specification["format"], specification["transactions"]))
+        days = specification.get("days", DAYS)
+        return str(simulated(specification["format"], specification["transactions"], days))
     if case == "state":
         from benchmarks.state_size import state_size
 
@@ -188,21 +162,34 @@ def run(specification: dict[str, Any]) -> Any:
     source = Input(**specification["input"])
     if case == "prepare":
         return prepare(source)
-    transactions = specification["transactions"]
-    model, folder = Path(specification["model"]), Path(specification["out"])
+    folder = Path(specification["out"])
     if case == "agreement":
         return agreement(folder / "rival.jsonl", folder / "ours" / "decisions.parquet")
-    if case == "ours":
-        measured = ours(source, transactions, model, folder / "ours")
-    elif case == "floor":
-        measured = floor(source, transactions)
-    else:
-        batched = case == "rival batched"
-        file = folder / ("rival-batched.jsonl" if batched else "rival.jsonl")
-        measured = rival(source, transactions, model, file, timed_rows=specification["rival_rows"], batched=batched)
+    measured = measured_case(case, source, specification["transactions"], folder, specification)
     # Kilobytes on Linux.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
     return asdict(measured) | {"peak_memory_bytes": peak}
+
+
+def measured_case(
+    case: str, source: Input, transactions: int, folder: Path, specification: dict[str, Any]
+) -> Measurement:
+    """Run one timed case; what it writes goes into `folder`."""
+    if case == "ours":
+        return ours(source, transactions, Path(specification["model"]), folder / "ours")
+    if case == "floor":
+        return floor(source, transactions)
+    if case == "dataset":
+        return learning_cases.dataset(source, transactions, folder / f"{source.feature_set}.parquet")
+    if case == "fit and judge":
+        rows = folder / f"{source.feature_set}.parquet"
+        return learning_cases.fit_and_judge(rows, transactions, folder / "fitted")
+    if case == "prequential":
+        return learning_cases.prequential(source, specification["weeks"], folder / "weeks")
+    batched = case == "rival batched"
+    file = folder / ("rival-batched.jsonl" if batched else "rival.jsonl")
+    model = Path(specification["model"])
+    return rival(source, transactions, model, file, timed_rows=specification["rival_rows"], batched=batched)
 
 
 def main() -> None:

@@ -31,18 +31,19 @@ class Input:
     policy: str
 
 
-def simulated(file_format: str, transactions: int) -> Path:
-    """A simulated file of at least so many transactions; made unless it is there."""
+def simulated(file_format: str, transactions: int, days: int = DAYS) -> Path:
+    """A simulated file of at least so many transactions over so many days; made unless it is there."""
     from fraud.simulator.options import MERCHANTS_MINIMUM, SimulationOptions
     from fraud.simulator.writing import write_simulation
 
     ending = "jsonl" if file_format == "native" else "parquet"
-    file = CACHE / f"{file_format}-{transactions}-seed{SEED}.{ending}"
+    length = "" if days == DAYS else f"-{days}days"
+    file = CACHE / f"{file_format}-{transactions}{length}-seed{SEED}.{ending}"
     if not file.exists():
-        customers = math.ceil(transactions * CUSTOMERS_PER_TRANSACTION)
+        customers = math.ceil(transactions * CUSTOMERS_PER_TRANSACTION * DAYS / days)
         options = SimulationOptions(
             seed=SEED,
-            days=DAYS,
+            days=days,
             customers=customers,
             merchants=max(MERCHANTS_MINIMUM, math.ceil(customers / CUSTOMERS_PER_MERCHANT)),
             transactions_per_customer_per_day=TRANSACTIONS_PER_CUSTOMER_PER_DAY,
