@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fraud.decision import (
     ACTIONS,
     ALLOW,
+    BLOCK,
     Artefact,
     Decision,
     RuleHit,
@@ -35,6 +36,8 @@ from fraud.transaction import Transaction
 # More than a person reads; the exact contributions of all features can be computed again from the decision.
 SCORE_REASONS = 5
 CONTRIBUTION_DECIMALS = 6
+# What a policy recommends for every row that a control group draws about.
+BLOCKED = ACTIONS[BLOCK]
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,10 @@ class Decider:
 
     def evaluate(self, batch: GatheredBatch, scores: NDArray[np.float64]) -> Evaluation:
         """Run the policy over the batch."""
-        return self.policy.evaluate(self.inputs.columns(batch, scores), len(batch.transactions))
+        evaluation = self.policy.evaluate(self.inputs.columns(batch, scores), len(batch.transactions))
+        if self.policy.control_group is None:
+            return evaluation
+        return self.policy.with_draws(evaluation, [(one.user_id, one.transaction_id) for one in batch.transactions])
 
     def _outcomes(
         self, batch: GatheredBatch, scores: NDArray[np.float64], evaluation: Evaluation
@@ -211,6 +217,7 @@ class Decider:
         features, sorted_values = self._features, self._sorted_values
         profile_names = self.inputs.profile_names
         degraded = list(batch.degraded)
+        drawn = evaluation.drawn
         frozen = []
         for row, (transaction, values, profile, action_code, score, late, timestamp) in enumerate(
             zip(
@@ -229,7 +236,7 @@ class Decider:
             decision = Decision(
                 action,
                 transaction.amount_minor,
-                1.0,
+                drawn.get(row, 1.0),
                 transaction.base_amount_minor,
                 self._base_currency,
                 transaction.currency,
@@ -239,7 +246,7 @@ class Decider:
                 outcome.notifications,
                 dict(zip(profile_names, profile, strict=True)),
                 outcome.reason_codes,
-                action,
+                BLOCKED if row in drawn else action,
                 outcome.rule_hits,
                 score if has_score else None,
                 outcome.score_reasons,

@@ -69,6 +69,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
     `amount_minor` is in `currency`, `base_amount_minor` in `base_currency`. `score` is the probability of fraud
     rounded to 1e-6, None without a model. `features` and `profile` hold every value that the score and the rules read.
+    `assignment_probability` is that of `action`, 1 unless a control group drew; it lets through some payments whose
+    `recommended_action` is block.
     """
 
     action: Action

@@ -40,6 +40,8 @@ def describe_policy(policy: Policy) -> str:
     parts.append(f"hash        {policy.content_hash}")
     thresholds = ", ".join(f"{action} from {value!r}" for action, value in policy.score_thresholds.items())
     parts.append(f"score       {thresholds or 'no thresholds'}")
+    if policy.control_group is not None:
+        parts.append(f"control     {policy.control_group.share:g} of what rules and score would block is let through")
     for name, values in policy.lists.items():
         parts.append(f"list        {name}: {len(values)} {'entry' if len(values) == 1 else 'entries'}")
     reads = ", ".join(sorted(policy.reads)) or "nothing"

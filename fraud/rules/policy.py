@@ -6,8 +6,8 @@ thresholds (of priority 0), the highest priority, and within it the most severe 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from fraud.rules.control_group import ControlGroup
 from fraud.rules.document import Reader, compose, read_text
 from fraud.rules.operands import Truth, Value, comparison
 from fraud.rules.policy_file import RULE_KINDS, SCORE_REASON_CODES, SCORE_RULE_ID, DefinitionReader, Definitions, Rule
 from fraud.rules.problems import PolicyError, Problem, Source
 from fraud.rules.program import Column, Constant, Program, Step
-from fraud.rules.values import ACTIONS, ALLOW, SCORE, Action, Columns, Kind, Mask, Names
+from fraud.rules.values import ACTIONS, ALLOW, BLOCK, SCORE, Action, Columns, Kind, Mask, Names
 
 _SCORE_PRIORITY = 0
 
@@ -30,12 +31,14 @@ class Evaluation:
     """What a policy says about a batch of rows.
 
     `action_codes`: int8 [rows], the index in `ACTIONS`. `hits`: bool [rows, rules], in the order of `Policy.rules`.
-    `score_action_codes`: int8 [rows], what the score thresholds alone say.
+    `score_action_codes`: int8 [rows], what the score thresholds alone say. `drawn` has, by row, the probability of the
+    action that a control group's draw gave it: the policy recommended to block, some of these rows are allowed.
     """
 
     action_codes: NDArray[np.int8]
     hits: Mask
     score_action_codes: NDArray[np.int8]
+    drawn: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Policy:
     lists: Mapping[str, frozenset[float] | frozenset[str]]
     rules: tuple[Rule, ...]
     reads: frozenset[str]
+    control_group: ControlGroup | None
     _program: Program = field(repr=False, compare=False)
     # What to paint over the actions of a batch, the last one deciding: the number of a result and an action code.
     _precedence: tuple[tuple[int, int], ...] = field(repr=False, compare=False)
@@ -77,6 +81,24 @@ class Policy:
         for place, action_code in self._precedence:
             np.copyto(action_codes, action_code, where=masks[place])
         return Evaluation(action_codes, hits, score_action_codes)
+
+    def with_draws(self, evaluation: Evaluation, identities: Sequence[tuple[str, str]]) -> Evaluation:
+        """Let through whom the control group draws among the rows that rules or score block; a block-list stands.
+
+        `identities`: user and transaction id of each row. Without a control group nothing changes.
+        """
+        group = self.control_group
+        if group is None:
+            return evaluation
+        listed = [place for place, rule in enumerate(self.rules) if rule.kind == "block_list"]
+        blocked = (evaluation.action_codes == BLOCK) & ~evaluation.hits[:, listed].any(axis=1)
+        action_codes, drawn = evaluation.action_codes.copy(), {}
+        for row in np.flatnonzero(blocked).tolist():
+            let_through = group.draws(*identities[row])
+            drawn[row] = group.share if let_through else 1 - group.share
+            if let_through:
+                action_codes[row] = ALLOW
+        return replace(evaluation, action_codes=action_codes, drawn=drawn)
 
     def notifications(self, hit_row: Mask) -> list[str]:
         """Whom the rules that hit want to notify, whatever decided: sorted, each once. `hit_row`: bool [rules]."""
@@ -164,6 +186,7 @@ def _compiled(definitions: Definitions) -> Policy:
         lists={name: choices.values for name, choices in definitions.lists.items()},
         rules=rules,
         reads=frozenset(reads),
+        control_group=definitions.control_group,
         _program=Program(results),
         _precedence=_precedence(rules, list(definitions.score_thresholds)),
     )

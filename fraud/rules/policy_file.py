@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 import yaml
 
+from fraud.rules.control_group import ControlGroup
 from fraud.rules.document import Reader, character_positions
 from fraud.rules.expression import RESERVED, Condition, choices_of, compile_condition, suggestion
 from fraud.rules.operands import Choices
@@ -27,6 +28,8 @@ SCORE_REASON_CODES: tuple[str, ...] = tuple(f"SCORE_{action.upper()}" for action
 
 # Priorities order a few hundred rules at most; a larger one is a slip of the keyboard.
 _LARGEST_PRIORITY = 1_000
+# Whoever can guess the key can find a transaction that is let through; 16 characters are beyond guessing.
+_SHORTEST_KEY = 16
 # Each rule is a row of numpy work and a column of hits for every transaction.
 _MAXIMUM_RULES = 500
 # Identifiers stand in every decision and in column names.
@@ -61,6 +64,7 @@ class Definitions:
     score_thresholds: Mapping[Action, float]
     lists: Mapping[str, Choices]
     rules: tuple[tuple[Rule, Condition], ...]
+    control_group: ControlGroup | None = None
 
     def content_hash(self) -> str:
         """SHA-256 over the content as canonical JSON: comments, layout and the order of entries do not change it."""
@@ -84,6 +88,8 @@ class Definitions:
             "score_thresholds": dict(self.score_thresholds),
             "version": self.version,
         }
+        if self.control_group is not None:
+            content["control_group"] = {"key": self.control_group.key, "share": self.control_group.share}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -103,11 +109,12 @@ class DefinitionReader:
             root,
             "the policy",
             ("policy", "version"),
-            ("description", "score_thresholds", "lists", "allow_lists", "block_lists", "rules"),
+            ("description", "score_thresholds", "control_group", "lists", "allow_lists", "block_lists", "rules"),
         )
         name = self._matching(entries.get("policy"), "`policy`", _NAME, "a name of letters, digits, - and _")
         version = self._matching(entries.get("version"), "`version`", _VERSION, "for example 1 or 2026-03-01")
         thresholds = self._thresholds(entries.get("score_thresholds"))
+        control_group = self._control_group(entries.get("control_group"))
         self._read_lists(entries.get("lists"))
         rules: list[tuple[Rule, Condition]] = []
         sections = {"block_lists": "block_list", "allow_lists": "allow_list", "rules": "rule"}
@@ -128,6 +135,7 @@ class DefinitionReader:
             thresholds,
             self._lists,
             tuple(rules),
+            control_group,
         )
 
     def _text(self, node: yaml.Node | None, what: str) -> str:
@@ -166,6 +174,26 @@ class DefinitionReader:
             thresholds[action] = value
             previous = action
         return thresholds
+
+    def _control_group(self, node: yaml.Node | None) -> ControlGroup | None:
+        if node is None:
+            return None
+        entries = self._reader.mapping(node, "`control_group`", ("share", "key"), ())
+        share = self._reader.number(entries["share"], "`share`") if "share" in entries else None
+        if share is not None and not 0 < share < 1:
+            self._reader.problem(
+                entries["share"],
+                "the share of the control group is not between 0 and 1",
+                "write for example 0.02, or remove `control_group`",
+            )
+        key = self._text(entries.get("key"), "`key`")
+        if "key" in entries and key and len(key) < _SHORTEST_KEY:
+            self._reader.problem(
+                entries["key"],
+                f"the key of the control group has fewer than {_SHORTEST_KEY} characters",
+                "who can guess it knows what is let through: write a long random text",
+            )
+        return None if share is None else ControlGroup(share, key)
 
     def _read_lists(self, node: yaml.Node | None) -> None:
         if node is None:
