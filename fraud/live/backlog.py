@@ -29,6 +29,7 @@ class EntityBacklog:
         self._sleep = sleep
         # Attempts to count that failed because the windows were away.
         self.failures = 0
+        self._counting = asyncio.Lock()
 
     def __len__(self) -> int:
         return self._waiting_events
@@ -88,7 +89,17 @@ class EntityBacklog:
                 await self.catch_up()
 
     async def catch_up(self) -> None:
-        """Count what is waiting. Raises `EntityStoreUnavailableError`."""
+        """Count what is waiting; who comes while it is counted waits for that. Raises `EntityStoreUnavailableError`."""
+        if not self._waiting:
+            return
+        failures = self.failures
+        async with self._counting:
+            if self.failures != failures:
+                # What this one waited for has failed. Each trying again would hold the next batch for many time-outs.
+                raise EntityStoreUnavailableError("entity windows were away a moment ago")
+            await self._count_waiting()
+
+    async def _count_waiting(self) -> None:
         while self._waiting:
             # The order matters within a source only.
             first = dict(reversed(self._waiting))
@@ -97,7 +108,7 @@ class EntityBacklog:
             except EntityStoreUnavailableError:
                 self.failures += 1
                 raise
-            # A drop, or another who caught up, may have taken some away meanwhile.
+            # A drop may have taken some away meanwhile.
             counted = {id(events) for events in first.values()}
             self._waiting = deque(entry for entry in self._waiting if id(entry[1]) not in counted)
             self._waiting_events = sum(len(events) for _, events in self._waiting)
