@@ -280,10 +280,12 @@ class Pipeline:
         return timestamp_ms < newest_ms - horizon_ms or (not is_payment and timestamp_ms <= newest_ms)
 
     async def _load_entities(self, admitted: list[tuple[int, Transaction]]) -> tuple[EntityStates, tuple[str, ...]]:
-        keys = [key for _, transaction in admitted for key in self._extraction.entity_keys(transaction)]
+        # A generator: of states in memory nobody has to ask for any.
+        named = (key for _, transaction in admitted for key in self._extraction.entity_keys(transaction))
         try:
             if self._rotation is None:
-                return await self._entities.load(keys), ()
+                return await self._entities.load(named), ()
+            keys = list(named)
             states = await self._entities.load(self._rotation.entity_keys(keys))
         except EntityStoreUnavailableError:
             return {kind: {} for kind in ENTITY_KINDS}, (ENTITY_WINDOWS,)

@@ -96,6 +96,11 @@ class CustomerDetails:
         count, total, maximum, high, low = self.category_amounts[base : base + _AMOUNT_NUMBERS]
         return count, total, maximum, (high << LIMB_BITS) + low
 
+    def count_in_category(self, category: str) -> int:
+        """How many payments in a category are known."""
+        code = self.categories.codes.get(category, 0)
+        return self.category_amounts[(code - 1) * _AMOUNT_NUMBERS] if code else 0
+
     def absorb(
         self, transaction: Transaction, place: int, merchant: str | None, device: str | None, day: int, is_first: bool
     ) -> None:

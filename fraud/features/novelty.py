@@ -6,9 +6,10 @@ from math import log
 
 from fraud.features.moment import Moment
 from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Feature, Value, together
-from fraud.features.things import ThingColumn
 
 _THINGS = ("device", "merchant", "category", "country", "ip_prefix", "card", "counterparty")
+_NO_THING: tuple[Value, Value] = (MISSING, MISSING)
+_NEW_THING: tuple[Value, Value] = (True, 0)
 _HOURS = 24
 # Merchant categories that a customer may plausibly use; with it a new category surprises, but not without limit.
 _CATEGORY_ALTERNATIVES = 16
@@ -19,32 +20,30 @@ def _novelty(moment: Moment) -> list[Value]:
     details, transaction = moment.details, moment.transaction
     today = moment.profile.day_of(moment.timestamp_ms)
     values: list[Value] = []
-    _add_age(values, transaction.device_id, _first_day(details.devices, transaction.device_id), today)
-    _add_age(values, transaction.merchant_id, _first_day(details.merchants, transaction.merchant_id), today)
-    category, country = transaction.merchant_category, transaction.country
-    _add_age(values, category, _first_day(details.categories, category), today)
-    _add_age(values, country, _first_day(details.countries, country), today)
+    for thing, column in (
+        (transaction.device_id, details.devices),
+        (transaction.merchant_id, details.merchants),
+        (transaction.merchant_category, details.categories),
+        (transaction.country, details.countries),
+    ):
+        if thing is None:
+            values += _NO_THING
+        elif code := column.codes.get(thing, 0):
+            values += (False, max(0, today - column.first_days[code - 1]))
+        else:
+            values += _NEW_THING
     for thing, first_days in (
         (transaction.ip_prefix, details.ip_prefixes),
         (transaction.card_id, details.cards),
         (transaction.counterparty_id, details.counterparties),
     ):
-        _add_age(values, thing, -1 if thing is None else first_days.get(thing, -1), today)
+        if thing is None:
+            values += _NO_THING
+        elif (first_day := first_days.get(thing, -1)) >= 0:
+            values += (False, max(0, today - first_day))
+        else:
+            values += _NEW_THING
     return values
-
-
-def _first_day(column: ThingColumn, thing: str | None) -> int:
-    code = 0 if thing is None else column.codes.get(thing, 0)
-    return column.first_days[code - 1] if code else -1
-
-
-def _add_age(values: list[Value], thing: str | None, first_day: int, today: int) -> None:
-    if thing is None:
-        values += (MISSING, MISSING)
-    elif first_day < 0:
-        values += (True, 0)
-    else:
-        values += (False, max(0, today - first_day))
 
 
 def surprise(seen: int, total: int, alternatives: int) -> float:
@@ -61,8 +60,7 @@ def _habits(moment: Moment) -> tuple[float, float, float]:
     category = moment.transaction.merchant_category
     if category is None:
         return tenure, hour, MISSING
-    known = moment.details.amounts_in_category(category)
-    return tenure, hour, surprise(known[0] if known else 0, total, _CATEGORY_ALTERNATIVES)
+    return tenure, hour, surprise(moment.details.count_in_category(category), total, _CATEGORY_ALTERNATIVES)
 
 
 _NOVELTY = together(2 * len(_THINGS), _novelty)

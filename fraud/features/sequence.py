@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from operator import sub
 
 from fraud.features.amount import deviation
 from fraud.features.details import DECLINED, UNKNOWN_PRESENCE, card_presence
@@ -76,7 +76,7 @@ def _takeover_stage(moment: Moment) -> int:
 def _median_gap_ms(moment: Moment, start: int, end: int) -> int:
     """Median of the last gaps between rows `start` and `end` (the lower one of two), 0 with fewer than two rows."""
     times = moment.history.timestamps_ms[max(start, end - _GAPS - 1) : end]
-    gaps = sorted([later - earlier for earlier, later in pairwise(times)])
+    gaps = sorted(map(sub, times[1:], times))
     return gaps[(len(gaps) - 1) // 2] if gaps else 0
 
 

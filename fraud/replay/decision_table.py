@@ -22,6 +22,8 @@ from fraud.sources.records import GroundTruth
 from fraud.transaction import Transaction
 
 _FEATURE_TYPES = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+# How many minor units make a unit of each currency.
+_MINOR_UNITS = {currency: float(10**exponent) for currency, exponent in CURRENCY_EXPONENTS.items()}
 _TEXTS = pa.list_(pa.string())
 # Enough of a hash to tell versions apart by eye; the whole one stands in the decision itself.
 _VERSION_HASH_LENGTH = 12
@@ -158,7 +160,7 @@ class DecisionTable:
             pa.array([transaction.transaction_id for transaction in transactions], pa.string()),
             pa.array([transaction.user_id for transaction in transactions], pa.string()),
             pa.array(timestamps, pa.timestamp("ms", tz="UTC")),
-            pa.array([_major_units(transaction) for transaction in transactions], pa.float64()),
+            pa.array(_major_units(transactions)),
             pa.array([transaction.currency for transaction in transactions], pa.string()),
             pa.array([transaction.base_amount_minor for transaction in transactions], pa.int64()),
             pa.array(rows.scores, mask=np.isnan(rows.scores)),
@@ -185,8 +187,10 @@ def _version_text(artefact: Artefact) -> str:
     return f"{artefact.name}@{artefact.hash[:_VERSION_HASH_LENGTH]}"
 
 
-def _major_units(transaction: Transaction) -> float:
-    return transaction.amount_minor / float(10 ** CURRENCY_EXPONENTS[transaction.currency])
+def _major_units(transactions: Sequence[Transaction]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    minor = np.array([transaction.amount_minor for transaction in transactions], dtype=np.float64)
+    minor_units = np.array([_MINOR_UNITS[transaction.currency] for transaction in transactions], dtype=np.float64)
+    return np.divide(minor, minor_units)
 
 
 def _repeated(text: str | None, rows: int) -> pa.Array:
