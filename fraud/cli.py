@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -330,6 +332,19 @@ def _shipped(what: str, name: str, ending: str) -> Path:
 def main() -> None:
     """Run the command; what a person can mend is one line on standard error and exit code 2."""
     _add_commands()
+    stopped_by = signal.SIGINT
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped_by
+        stopped_by = signal.Signals(number)
+        interrupt = signal.getsignal(signal.SIGINT)
+        # A shell lets what it starts in the background ignore Ctrl-C; that must not make it ignore this.
+        if not callable(interrupt):
+            raise KeyboardInterrupt
+        interrupt(signal.SIGINT, frame)
+
+    # As Ctrl-C, which cleans up: otherwise this signal ends the interpreter where it stands.
+    signal.signal(signal.SIGTERM, stop)
     try:
         status = cli.main(prog_name="fraud", standalone_mode=False)
     except click.ClickException as error:
@@ -337,7 +352,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was written under its final name", err=True)
-        sys.exit(130)
+        # What a shell says of a program that was ended by this signal.
+        sys.exit(128 + stopped_by)
     except Exception as error:
         if not _is_for_people(error):
             raise

@@ -30,11 +30,15 @@ class OutputError(Exception):
 class OutputFolder:
     """Collects files as `NAME.partial`; `publish` gives all of them their names, leaving the context without it
     removes them. `OutputError` for a folder that cannot be written and for a file that is one of the `inputs`.
+
+    `may_hold` names every file that a run may write here. What a run that was killed left of them is removed at the
+    start, what an earlier one wrote and this one does not is removed by `publish`: it would seem to be from this.
     """
 
-    def __init__(self, folder: Path, inputs: Sequence[Path] = ()) -> None:
+    def __init__(self, folder: Path, inputs: Sequence[Path] = (), may_hold: Collection[str] = ()) -> None:
         self._folder = folder
         self._inputs = inputs
+        self._may_hold = may_hold
         self._names: list[str] = []
 
     def __enter__(self) -> OutputFolder:
@@ -43,6 +47,8 @@ class OutputFolder:
             probe = self._folder / f"write-test{_PARTIAL}"
             probe.touch()
             probe.unlink()
+            for name in self._may_hold:
+                self._remove(f"{name}{_PARTIAL}")
         except OSError as error:
             raise OutputError(f"{self._folder}: cannot write here: {error.strerror or error}") from error
         return self
@@ -55,21 +61,21 @@ class OutputFolder:
         self._names.append(name)
         return self._folder / f"{name}{_PARTIAL}"
 
-    def publish(self, removed: Collection[str] = ()) -> list[Path]:
-        """Give every file its name, replacing those of an earlier run; returns their paths.
-
-        Of `removed`, what this run has not written is deleted: it is from another run, and would seem to be from this.
-        """
-        for name in set(removed) - set(self._names):
-            stale = self._folder / name
-            if stale.exists() and not any(stale.samefile(path) for path in self._inputs):
-                stale.unlink()
+    def publish(self) -> list[Path]:
+        """Give every file its name, replacing those of an earlier run; returns their paths."""
+        for name in set(self._may_hold) - set(self._names):
+            self._remove(name)
         final = []
         for name in self._names:
             (self._folder / f"{name}{_PARTIAL}").replace(self._folder / name)
             final.append(self._folder / name)
         self._names.clear()
         return final
+
+    def _remove(self, name: str) -> None:
+        file = self._folder / name
+        if file.is_file() and not any(file.samefile(path) for path in self._inputs):
+            file.unlink()
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         for name in self._names:

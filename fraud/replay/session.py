@@ -31,9 +31,16 @@ from fraud.sources.records import GroundTruth
 from fraud.transaction import Transaction
 
 _LABEL_CODES = {"fraud": FRAUD, "legitimate": LEGITIMATE, None: UNKNOWN}
-
-
-_OPTIONAL_OUTPUTS = ("decisions.jsonl",)
+# Messages only where they are asked for.
+_OUTPUTS = (
+    "decisions.parquet",
+    "decisions.jsonl",
+    "alerts.jsonl",
+    "rejected.jsonl",
+    "report.html",
+    "summary.json",
+    "timings.json",
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class ReplaySession:
         started = self._clock()
         request = self._request
         records_seen = 0
-        with OutputFolder(request.out, request.paths) as folder, ExitStack() as stack:
+        with OutputFolder(request.out, request.paths, _OUTPUTS) as folder, ExitStack() as stack:
             table = stack.enter_context(closing(self._decision_table(folder.path("decisions.parquet"))))
             alerts = stack.enter_context(closing(LinesOutput(folder.path("alerts.jsonl"))))
             rejected_output = RejectedOutput(folder.path("rejected.jsonl"), self._secret_fields)
@@ -119,7 +126,7 @@ class ReplaySession:
             folder.path("timings.json").write_bytes(_readable_json(timings, sort=False))
             # The last moment at which Ctrl-C still leaves everything as it was.
             await asyncio.sleep(0)
-            return ReplayOutcome(summary, timings, folder.publish(_OPTIONAL_OUTPUTS), _refusals(rejected))
+            return ReplayOutcome(summary, timings, folder.publish(), _refusals(rejected))
 
     def _write(
         self,

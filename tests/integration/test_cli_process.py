@@ -58,23 +58,59 @@ def wait_for(folder: Path, name: str, process: subprocess.Popen[Any]) -> None:
         select.select([], [], [], 0.02)
 
 
+def ended(
+    signal_: signal.Signals, out: Path, partial: str, *command: str, ignores_ctrl_c: bool = False
+) -> tuple[int, str, str]:
+    """Exit code and what was said by a command that gets this signal once it has begun to write."""
+    # A shell starts in the background like this.
+    background = ("bash", "-c", 'trap "" INT; exec "$@"', "background") if ignores_ctrl_c else ()
+    with subprocess.Popen(
+        [*background, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(out, partial, process)
+        process.send_signal(signal_)
+        stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, stdout, stderr.strip()
+
+
 @pytest.mark.parametrize("command", ["replay", "features"])
+@pytest.mark.parametrize(
+    ("signal_", "ignores_ctrl_c"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM in the background"],
+)
 def test_interruption_leaves_no_half_written_output(
-    tmp_path: Path, long_file: Path, program: tuple[str, ...], command: str
+    tmp_path: Path,
+    long_file: Path,
+    program: tuple[str, ...],
+    command: str,
+    signal_: signal.Signals,
+    ignores_ctrl_c: bool,
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "summary.json").write_text("of an earlier run")
-    options = ["--out", str(out), "--model", "none"] if command == "replay" else ["--out", str(out / "values.parquet")]
-    with subprocess.Popen(
-        [*program, command, str(long_file), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_for(out, "decisions.parquet.partial" if command == "replay" else "values.parquet.partial", process)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout) == (130, "")
-    assert stderr.strip() == "interrupted; nothing was written under its final name"
+    is_replay = command == "replay"
+    options = ["--out", str(out), "--model", "none"] if is_replay else ["--out", str(out / "values.parquet")]
+    partial = "decisions.parquet.partial" if is_replay else "values.parquet.partial"
+    arguments = (*program, command, str(long_file), *options)
+    said = ended(signal_, out, partial, *arguments, ignores_ctrl_c=ignores_ctrl_c)
+    assert said == (128 + signal_, "", "interrupted; nothing was written under its final name")
     assert [(path.name, path.read_text()) for path in out.iterdir()] == [("summary.json", "of an earlier run")]
+
+
+def test_what_a_killed_replay_leaves_is_removed_by_the_next_one(
+    tmp_path: Path, long_file: Path, program: tuple[str, ...]
+) -> None:
+    replay = (*program, "replay", str(long_file), "--model", "none", "--out", str(tmp_path))
+    ended(signal.SIGKILL, tmp_path, "decisions.jsonl.partial", *replay, "--decisions-jsonl")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {"decisions.parquet.partial", "decisions.jsonl.partial"} <= left
+    (tmp_path / "somebody-elses.partial").write_text("kept")
+    subprocess.run([*replay, "--limit", "100"], check=True, capture_output=True)
+    assert [path.name for path in tmp_path.glob("*.partial")] == ["somebody-elses.partial"]
+    assert (tmp_path / "decisions.parquet").exists()
+    assert not (tmp_path / "decisions.jsonl").exists()
 
 
 def test_an_interrupted_simulation_leaves_nothing(tmp_path: Path, program: tuple[str, ...]) -> None:
