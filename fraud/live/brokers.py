@@ -22,12 +22,11 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
+from fraud.certificates import certificate_refusal
 from fraud.live.kafka import Connection
 
 # A broker on the other side of the world answers within a second, and whoever started the command waits for this.
 _ANSWER_TIMEOUT_MS = 10_000
-# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL's x509_vfy.h.
-_OTHER_NAME = frozenset((62, 64))
 _FAILURES = (KafkaError, OSError, EOFError, ValueError)
 
 # The first that fits: some of them are kinds of others.
@@ -115,10 +114,7 @@ def _address(server: str) -> _Address:
 
 def _reason(error: Exception, to: Connection) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        said = error.verify_message.rstrip(".")
-        if error.verify_code in _OTHER_NAME:
-            return f"{said}: name the broker as its certificate does"
-        return f"its certificate is not trusted: {said}; FRAUD_KAFKA_SSL_CA_FILE names who has to have signed it"
+        return certificate_refusal(error, "the broker", "FRAUD_KAFKA_SSL_CA_FILE")
     for kinds, reason in _REASONS:
         if isinstance(error, kinds):
             return reason.format(said=_said(error), to=to, certificate=_certificate_hint(to))

@@ -38,7 +38,11 @@ async def rebuild_entities(
     plan = artefacts.feature_set.plan(state_limits(settings))
     extraction = Extraction(artefacts.feature_set, plan, artefacts.rates.base_exponent)
     windows = EntityWindows(
-        settings.redis_url, plan, prefix=settings.table_prefix, deadline_ms=settings.redis_deadline_ms
+        settings.redis_url,
+        plan,
+        prefix=settings.table_prefix,
+        deadline_ms=settings.redis_deadline_ms,
+        ca_file=settings.redis_ssl_ca_file,
     )
     try:
         async with dynamodb_client(settings) as client:

@@ -62,7 +62,11 @@ async def set_up_windows(settings: Settings) -> list[Setup]:
     """Say in Redis that there is no history yet, where that is so. Raises `SetupError`."""
     plan = feature_set(settings.feature_set).plan(state_limits(settings))
     windows = EntityWindows(
-        settings.redis_url, plan, prefix=settings.table_prefix, deadline_ms=settings.redis_deadline_ms
+        settings.redis_url,
+        plan,
+        prefix=settings.table_prefix,
+        deadline_ms=settings.redis_deadline_ms,
+        ca_file=settings.redis_ssl_ca_file,
     )
     try:
         async with dynamodb_client(settings) as client:

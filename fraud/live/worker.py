@@ -94,7 +94,13 @@ class Worker:
             retention_days=settings.history_retention_days,
         )
         await tables.start()
-        windows = EntityWindows(settings.redis_url, plan, prefix=settings.table_prefix, deadline_ms=redis_deadline_ms)
+        windows = EntityWindows(
+            settings.redis_url,
+            plan,
+            prefix=settings.table_prefix,
+            deadline_ms=redis_deadline_ms,
+            ca_file=settings.redis_ssl_ca_file,
+        )
         self._resources.push_async_callback(windows.close)
         self.backlog = EntityBacklog(windows)
         self.customers = CachedCustomers(tables, plan, capacity=settings.cached_customers)

@@ -52,7 +52,7 @@ def payment(name: str, age: timedelta, amount: int) -> str:
         {
             "transaction_id": f"{name}-{amount}",
             "user_id": name,
-            "timestamp": (datetime.fromtimestamp(time.time(), UTC) - age).isoformat(),
+            "timestamp": (datetime.fromtimestamp(time.time_ns() // 10**9, UTC) - age).isoformat(),
             "amount": amount,
             "currency": "EUR",
         }

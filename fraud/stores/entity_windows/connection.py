@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from ssl import SSLCertVerificationError, create_default_context
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
@@ -12,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from fraud.certificates import certificate_refusal
 from fraud.ports import EntityStoreUnavailableError
 from fraud.stores.entity_windows.library import Client, Command, load_library, round_trip
 
@@ -27,10 +30,14 @@ _Answer = TypeVar("_Answer")
 
 
 class Connection:
-    """Redis at `url`, one server or a cluster: the server says which. Failures are `EntityStoreUnavailableError`."""
+    """Redis at `url`, one server or a cluster: the server says which. Failures are `EntityStoreUnavailableError`.
 
-    def __init__(self, url: str) -> None:
+    With `rediss`, who signed its certificate stands in `ca_file`, or is known to the system.
+    """
+
+    def __init__(self, url: str, ca_file: Path | None = None) -> None:
         self._url = url
+        self._ca_file = ca_file
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
         self._overdue: asyncio.Task[Any] | None = None
@@ -81,7 +88,7 @@ class Connection:
     async def _connected(self) -> Client:
         async with self._connecting:
             if self._client is None:
-                self._client = await _connect(self._url)
+                self._client = await _connect(self._url, self._ca_file)
         return self._client
 
     @staticmethod
@@ -89,33 +96,51 @@ class Connection:
         try:
             return await asked
         except (RedisError, OSError, TimeoutError) as error:
-            raise EntityStoreUnavailableError(f"Redis failed: {error or type(error).__name__}") from error
+            raise EntityStoreUnavailableError(f"Redis failed: {_reason(error)}") from error
 
 
-async def _connect(url: str) -> Client:
+def _reason(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SSLCertVerificationError):
+            return certificate_refusal(cause, "the server", "FRAUD_REDIS_SSL_CA_FILE")
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
+
+
+async def _connect(url: str, ca_file: Path | None) -> Client:
     """A client that has loaded the functions. Raises errors of redis, and `EntityStoreUnavailableError`."""
-    client: Client = Redis.from_url(
-        url,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        retry=Retry(NoBackoff(), _ATTEMPTS_AGAIN),
-    )
+    options: dict[str, Any] = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), _ATTEMPTS_AGAIN),
+    }
+    if ca_file is not None:
+        _check_authority(ca_file)
+        options["ssl_ca_certs"] = str(ca_file)
+    client: Client = Redis.from_url(url, **options)
     try:
         facts: dict[str, Any] = await client.info()
         _check_policy(facts.get("maxmemory_policy", _KEEPS_EVERYTHING))
         if facts.get("redis_mode") == "cluster":
             await client.aclose()
-            client = RedisCluster.from_url(
-                url,
-                socket_timeout=SOCKET_TIMEOUT_S,
-                socket_connect_timeout=SOCKET_TIMEOUT_S,
-                retry=Retry(NoBackoff(), _ATTEMPTS_AGAIN),
-            )
+            client = RedisCluster.from_url(url, **options)
         await load_library(client)
     except BaseException:
         await client.aclose()
         raise
     return client
+
+
+def _check_authority(file: Path) -> None:
+    # Read here by name, since what the library raises names no file.
+    try:
+        create_default_context(cafile=file)
+    except OSError as error:
+        reason = error.strerror or error
+        raise EntityStoreUnavailableError(
+            f"FRAUD_REDIS_SSL_CA_FILE: {file}: no certificates in PEM: {reason}"
+        ) from error
 
 
 def _check_policy(policy: str) -> None:

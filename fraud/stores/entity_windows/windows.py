@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -57,16 +58,23 @@ class EntityWindows:
     """Entity windows that all workers share. Every method raises `EntityStoreUnavailableError`.
 
     `load` answers within `deadline_ms` or not at all; the rest within seconds. Loaded states are copies. Up to
-    `cached_rows` rows of busy entities are held between loads.
+    `cached_rows` rows of busy entities are held between loads. `ca_file` has who signed the server's certificate.
     """
 
     def __init__(
-        self, url: str, plan: StatePlan, *, prefix: str, deadline_ms: float, cached_rows: int = CACHED_ROWS
+        self,
+        url: str,
+        plan: StatePlan,
+        *,
+        prefix: str,
+        deadline_ms: float,
+        ca_file: Path | None = None,
+        cached_rows: int = CACHED_ROWS,
     ) -> None:
         self.keys = Keys(prefix)
         self.plan = plan_record(plan)
         self.layouts = {entity.kind: EntityLayout(entity) for entity in plan.entities}
-        self.connection = Connection(url)
+        self.connection = Connection(url, ca_file)
         self._deadline_s = deadline_ms / 1000
         self._views: dict[int, View] = {}
         self._pasts = Pasts(cached_rows)
