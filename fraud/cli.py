@@ -365,6 +365,7 @@ def main() -> None:
 def _is_for_people(error: Exception) -> bool:
     from fraud.features import UnknownFeatureSetError
     from fraud.live.brokers import BrokersUnreachableError
+    from fraud.live.dynamodb_client import TablesUnreachableError
     from fraud.money import RatesError
     from fraud.replay.outputs import OutputError
     from fraud.rules.problems import PolicyError
@@ -374,4 +375,4 @@ def _is_for_people(error: Exception) -> bool:
     from fraud.stack import StackError
 
     known = (RatesError, OutputError, PolicyError, ModelRefusedError, SettingsError, SourceError, StackError, OSError)
-    return isinstance(error, (*known, BrokersUnreachableError, UnknownFeatureSetError))
+    return isinstance(error, (*known, BrokersUnreachableError, TablesUnreachableError, UnknownFeatureSetError))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from ssl import SSLContext
 from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout, web
@@ -32,11 +33,17 @@ class DynamoFaultProxy:
     their items); `unprocessed` (batches: half of the keys stay unread); `unanswered` (done, but nothing is said until
     the service has given up); `cut` (done, but the connection ends instead of an answer). Others pass through, and so
     does everything while `share` is 0. `met` counts what was met. `away` closes every connection at once.
+
+    With `tls` it is as AWS is. `signers` are the access keys that requests were signed with, each with its session
+    token; one of `unknown_keys` is refused.
     """
 
-    def __init__(self, target: str, seed: int) -> None:
+    def __init__(self, target: str, seed: int, tls: SSLContext | None = None) -> None:
         self.port = 0
         self.share = 0.0
+        self.signers: set[tuple[str, str | None]] = set()
+        self.unknown_keys: set[str] = set()
+        self._tls = tls
         self.met: Counter[str] = Counter()
         self._away_until = 0.0
         self._target = target
@@ -54,7 +61,7 @@ class DynamoFaultProxy:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def go_away(self, seconds: float) -> None:
         """Be away for so long from now on."""
@@ -87,7 +94,7 @@ class DynamoFaultProxy:
         app.router.add_post("/", self._take)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -97,6 +104,11 @@ class DynamoFaultProxy:
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        key = request.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
+        self.signers.add((key, request.headers.get("X-Amz-Security-Token")))
+        if key in self.unknown_keys:
+            error = {"__type": f"{_ERRORS}UnrecognizedClientException", "message": "The security token is invalid."}
+            return web.json_response(error, status=400)
         if self.is_away:
             self.met["away"] += 1
             return await self._hang_up(request)
@@ -168,9 +180,9 @@ def _content_type(answer: Any) -> str:
 
 
 @contextmanager
-def running_dynamodb_fault_proxy(target: str, seed: int) -> Iterator[DynamoFaultProxy]:
+def running_dynamodb_fault_proxy(target: str, seed: int, tls: SSLContext | None = None) -> Iterator[DynamoFaultProxy]:
     """A proxy that runs until the end of the block."""
-    proxy = DynamoFaultProxy(target, seed)
+    proxy = DynamoFaultProxy(target, seed, tls)
     proxy.start()
     try:
         yield proxy

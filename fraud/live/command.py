@@ -24,6 +24,7 @@ def worker_command() -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     from fraud.bootstrap import load_artefacts
     from fraud.live.brokers import check_brokers
+    from fraud.live.dynamodb_client import check_tables
     from fraud.live.kafka import connection
     from fraud.live.logs import configure_logs
     from fraud.live.reload import check_artefacts
@@ -35,6 +36,7 @@ def worker_command() -> None:
     )
     asyncio.run(check_artefacts(settings, artefacts))
     asyncio.run(check_brokers(connection(settings)))
+    asyncio.run(check_tables(settings))
     configure_logs(settings.log_level)
     run_worker(settings, artefacts)
 

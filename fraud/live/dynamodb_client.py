@@ -6,6 +6,7 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fraud.settings import Settings
 
@@ -13,6 +14,30 @@ from fraud.settings import Settings
 _DYNAMODB_TIMEOUT_S = 5
 _DYNAMODB_CONNECTIONS = 32
 _DYNAMODB_ATTEMPTS = 2
+
+
+# Identifiers hold no control characters, so no customer has this name.
+NOBODY = "\x01nobody"
+
+
+class TablesUnreachableError(Exception):
+    """DynamoDB that is not there, lets nobody in or has no tables: one line for people."""
+
+
+async def check_tables(settings: Settings) -> None:
+    """Read from the tables once. Raises `TablesUnreachableError`."""
+    try:
+        async with dynamodb_client(settings) as client:
+            await client.get_item(TableName=f"{settings.table_prefix}UserProfiles", Key={"user_id": {"S": NOBODY}})
+    except (BotoCoreError, ClientError, OSError) as error:
+        hint = "; make the tables: fraud init" if "ResourceNotFoundException" in str(error) else ""
+        raise TablesUnreachableError(f"{dynamodb_failure(settings, error)}{hint}") from error
+
+
+def dynamodb_failure(settings: Settings, error: Exception) -> str:
+    """What DynamoDB, or its client, says, and where it was asked."""
+    place = settings.dynamodb_endpoint_url or f"AWS, region {settings.aws_region}"
+    return f"DynamoDB at {place} (FRAUD_DYNAMODB_ENDPOINT_URL): {error}"
 
 
 def dynamodb_client(settings: Settings) -> Any:

@@ -25,6 +25,7 @@ def profile_command(*, user_id: str, last: int, as_json: bool) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from fraud.bootstrap import load_artefacts, token_maker
+    from fraud.live.dynamodb_client import dynamodb_failure
     from fraud.live.profile import known_customer, profile_text
     from fraud.ports import StoreUnavailableError
     from fraud.privacy import RotatingTokeniser
@@ -42,7 +43,7 @@ def profile_command(*, user_id: str, last: int, as_json: bool) -> None:
         for name in known_as:
             customer = customer or asyncio.run(known_customer(settings, artefacts, name, last))
     except (StoreUnavailableError, BotoCoreError, ClientError) as error:
-        _give_up(f"the tables cannot be read: {error}; does DynamoDB run, and was `fraud init` run?")
+        _give_up(f"{dynamodb_failure(settings, error)}; does it run, and was `fraud init` run?")
         return
     if customer is None:
         _give_up(f"{user_id}: no such customer in {settings.table_prefix}UserProfiles or its history")

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fraud.bootstrap import state_limits
 from fraud.features import feature_set
 from fraud.live.brokers import check_brokers
-from fraud.live.dynamodb_client import dynamodb_client
+from fraud.live.dynamodb_client import dynamodb_client, dynamodb_failure
 from fraud.live.kafka import connection
 from fraud.ports import EntityStoreUnavailableError
 from fraud.setting_kinds import masked_url
@@ -54,8 +54,7 @@ async def set_up_tables(settings: Settings) -> list[Setup]:
         async with dynamodb_client(settings) as client:
             return await create_tables(client, settings.table_prefix)
     except (BotoCoreError, ClientError, OSError) as error:
-        place = settings.dynamodb_endpoint_url or f"AWS, region {settings.aws_region}"
-        raise SetupError(f"DynamoDB at {place} (FRAUD_DYNAMODB_ENDPOINT_URL): {error}") from error
+        raise SetupError(dynamodb_failure(settings, error)) from error
 
 
 async def set_up_windows(settings: Settings) -> list[Setup]:

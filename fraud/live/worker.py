@@ -22,7 +22,7 @@ from fraud.live.backlog import EntityBacklog
 from fraud.live.collection import keep_collections_short
 from fraud.live.dead_letter import DeadLetterBox
 from fraud.live.decisions import Arrival, DecisionLimits, DecisionService
-from fraud.live.dynamodb_client import dynamodb_client
+from fraud.live.dynamodb_client import NOBODY, dynamodb_client
 from fraud.live.health import HealthServer
 from fraud.live.kafka import Connection, Publisher, connection
 from fraud.live.labels import LabelService
@@ -48,8 +48,6 @@ MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 _LONGEST_PAUSE_BETWEEN_LOOKS_S = 60.0
 # What is decided in between may be under a wrong name of its place; asking costs a small request.
 _PAUSE_BETWEEN_LOOKS_AT_TOPICS_S = 2.0
-# Identifiers hold no control characters, so no customer has this name.
-NOBODY = "\x01nobody"
 # A short wait is looked at this often before it ends.
 _LOOKS_A_WAIT = 4
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from command_line import Finished
 
 from fraud.live.dynamodb_client import dynamodb_client
 from fraud.live.setup import topics
@@ -202,3 +203,11 @@ def test_more_copies_than_there_are_brokers_are_told_in_the_words_of_kafka(
     finished = fraud("init")
     assert finished.exit_code == 2
     assert "only 1 broker(s) are registered" in finished.stderr
+
+
+def test_a_worker_without_tables_is_told_to_make_them(settings: Settings, fraud: Callable[..., Finished]) -> None:
+    finished = fraud("worker")
+    (line,) = finished.stderr.splitlines()
+    assert finished.exit_code == 2
+    assert line.startswith(f"DynamoDB at {settings.dynamodb_endpoint_url} (FRAUD_DYNAMODB_ENDPOINT_URL): ")
+    assert line.endswith("; make the tables: fraud init")
