@@ -142,10 +142,14 @@ class EntityStore(Protocol):
 
 
 class WaitingLabel(msgspec.Struct, frozen=True, gc=False):
-    """A label whose transaction is not known yet. It waits since the message of `origin` came."""
+    """A label whose transaction is not known yet. It waits since the message of `origin` came.
+
+    `sealed` is that message, encrypted; None if an earlier version of the service let it wait.
+    """
 
     label: Label
     origin: Origin
+    sealed: bytes | None = None
 
 
 class TransactionIndex(Protocol):
@@ -166,8 +170,11 @@ class LabelStore(Protocol):
         """
         ...
 
-    async def park(self, label: Label, origin: Origin, /) -> None:
-        """Let an appended label wait for its transaction. Raises `StoreUnavailableError`."""
+    async def park(self, label: Label, origin: Origin, sealed: bytes, /) -> None:
+        """Let an appended label wait for its transaction, with the message of `origin`, encrypted.
+
+        One that waits already goes on waiting from when it began. Raises `StoreUnavailableError`.
+        """
         ...
 
     async def settle(self, label: Label, /) -> None:

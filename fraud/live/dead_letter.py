@@ -41,7 +41,16 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
     value: str
 
 
+class _Sealed(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """`payload` is nonce and AES-256-GCM of a message, bound to its place."""
+
+    key_id: str
+    payload: bytes
+
+
 _encode = msgspec.json.Encoder().encode
+_encode_sealed = msgspec.msgpack.Encoder().encode
+_decode_sealed = msgspec.msgpack.Decoder(_Sealed).decode
 decode_dead_letter = msgspec.json.Decoder(DeadLetter).decode
 
 
@@ -62,18 +71,29 @@ class DeadLetterBox:
         secret_fields: tuple[str, ...] = (),
     ) -> bytes:
         """The message for the dead-letter topic."""
+        return self.letter(error, place, self.sealed_message(place, value), secret_fields)
+
+    def sealed_message(self, place: MessagePlace, value: bytes | None) -> bytes:
+        """What a message is kept as while it waits."""
         nonce = self._random(_NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, value or b"", place.identity)
+        payload = nonce + self._cipher.encrypt(nonce, value or b"", place.identity)
+        return _encode_sealed(_Sealed(self._key_id, payload))
+
+    def letter(
+        self, error: InvalidTransactionError, place: MessagePlace, sealed: bytes, secret_fields: tuple[str, ...] = ()
+    ) -> bytes:
+        """The message for the dead-letter topic, of one that is sealed, under whatever key."""
+        message = _decode_sealed(sealed)
         letter = DeadLetter(
             code=error.code,
             field=error.field,
             ingested_at=timestamp_to_text(place.ingested_ms),
             # The key of a record is a customer, and no customer has a name of a million letters.
             key=None if place.key is None else shown_value(place.key.decode(errors="replace"), "", secret_fields),
-            key_id=self._key_id,
+            key_id=message.key_id,
             offset=place.offset,
             partition=place.partition,
-            payload=base64.b64encode(sealed).decode(),
+            payload=base64.b64encode(message.payload).decode(),
             reason=error.reason,
             topic=place.topic,
             topic_id=place.topic_id,
@@ -83,18 +103,24 @@ class DeadLetterBox:
 
     def open(self, letter: DeadLetter) -> bytes:
         """The original bytes. Raises `DeadLetterKeyError`."""
-        if letter.key_id != self._key_id:
+        identity = _identity(letter.topic_id, letter.partition, letter.offset)
+        return self._opened(_Sealed(letter.key_id, base64.b64decode(letter.payload)), identity)
+
+    def open_message(self, sealed: bytes, place: MessagePlace) -> bytes:
+        """The original bytes of a message that waits. Raises `DeadLetterKeyError`."""
+        return self._opened(_decode_sealed(sealed), place.identity)
+
+    def _opened(self, message: _Sealed, identity: bytes) -> bytes:
+        if message.key_id != self._key_id:
             raise DeadLetterKeyError(
-                f"the dead letter was sealed with key {letter.key_id!r}, the settings have {self._key_id!r}: set "
+                f"the dead letter was sealed with key {message.key_id!r}, the settings have {self._key_id!r}: set "
                 "FRAUD_DEAD_LETTER_KEY and FRAUD_DEAD_LETTER_KEY_ID to that key"
             )
-        sealed = base64.b64decode(letter.payload)
-        identity = _identity(letter.topic_id, letter.partition, letter.offset)
         try:
-            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], identity)
+            return self._cipher.decrypt(message.payload[:_NONCE_BYTES], message.payload[_NONCE_BYTES:], identity)
         except InvalidTag:
             raise DeadLetterKeyError(
-                f"the dead letter cannot be opened: FRAUD_DEAD_LETTER_KEY is not the key that {letter.key_id!r} "
+                f"the dead letter cannot be opened: FRAUD_DEAD_LETTER_KEY is not the key that {message.key_id!r} "
                 "was when it was sealed, or the letter was changed"
             ) from None
 

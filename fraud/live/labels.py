@@ -14,10 +14,10 @@ import msgspec
 
 from fraud.features.extraction import Extraction
 from fraud.labels import resolve_labels
-from fraud.live.dead_letter import DeadLetterBox, MessagePlace
+from fraud.live.dead_letter import DeadLetterBox, DeadLetterKeyError, MessagePlace
 from fraud.live.decisions import Arrival
 from fraud.live.measures import Measures
-from fraud.live.outgoing import Outgoing, sealed
+from fraud.live.outgoing import DEAD_LETTERS, Outgoing, sealed
 from fraud.live.wire import LabelMessage, decode_label
 from fraud.ports import (
     EntityStore,
@@ -35,6 +35,8 @@ from fraud.transaction import EPOCH, InvalidTransactionError, Label
 # Transactions whose labels are worked on at the same time.
 _IN_FLIGHT = 16
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
+# The code of a label whose transaction did not come.
+_GIVEN_UP = "unknown_transaction"
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ class LabelService:
         outgoing: list[Outgoing] = []
         if isinstance(self._tokeniser, RotatingTokeniser):
             self._tokeniser.former.clear()
-        by_transaction: dict[tuple[str, str], list[tuple[Label, MessagePlace]]] = defaultdict(list)
+        by_transaction: dict[tuple[str, str], list[tuple[Label, Arrival]]] = defaultdict(list)
         for arrival in arrivals:
             try:
                 label = self._tokenised(decode_label(arrival.value))
@@ -86,7 +88,7 @@ class LabelService:
                 self._measures.refused(arrival.place.topic, error.code)
                 outgoing.append(sealed(self._box, error, arrival.place, arrival.value, ()))
             else:
-                by_transaction[label.user_id, label.transaction_id].append((label, arrival.place))
+                by_transaction[label.user_id, label.transaction_id].append((label, arrival))
         await asyncio.gather(*(self._learn_all(labels) for labels in by_transaction.values()))
         return outgoing
 
@@ -97,33 +99,50 @@ class LabelService:
         Raises `StoreUnavailableError` when the labels cannot be read.
         """
         for waiting in await self._labels.waiting():
-            label = waiting.label
-            found = await self._find(label)
+            place = _place(waiting, topic)
+            label, found = await self._found(waiting, place)
             if found is not None:
-                await self._until_stores_answer(partial(self._count, label, found, now_ms, None))
-                await self._labels.settle(label)
+                await self._until_stores_answer(partial(self._count, label, found, now_ms))
+                await self._labels.settle(waiting.label)
                 self._measures.label("found")
             elif now_ms - waiting.origin.ingested_ms > self._wait_ms:
-                reason = (
-                    f"names a transaction of {label.user_id} that did not come within "
-                    f"{self._wait_ms / 3_600_000:g} hours"
-                )
-                error = InvalidTransactionError("unknown_transaction", "transaction_id", reason, label.transaction_id)
-                await publish([sealed(self._box, error, _place(waiting, topic), encode_label(label), ())])
-                await self._labels.settle(label)
+                await publish([self._given_up(waiting, place)])
+                await self._labels.settle(waiting.label)
                 self._measures.label("given_up")
-                self._measures.refused(topic, error.code)
+                self._measures.refused(topic, _GIVEN_UP)
+
+    async def _found(self, waiting: WaitingLabel, place: MessagePlace) -> tuple[Label, StoredDecision | None]:
+        """A label that waits, and its transaction if there is one now: it may stand under a token of another key."""
+        label = waiting.label
+        found = await self._find(label)
+        if found is not None or self._tokeniser is None or waiting.sealed is None:
+            return label, found
+        try:
+            value = self._box.open_message(waiting.sealed, place)
+        except DeadLetterKeyError as error:
+            _log.warning("a label waits under its former token alone: %s", error)
+            return label, None
+        renamed = await self._as_it_stands(self._tokenised(decode_label(value)))
+        return renamed, await self._find(renamed) if renamed != label else None
+
+    def _given_up(self, waiting: WaitingLabel, place: MessagePlace) -> Outgoing:
+        label = waiting.label
+        hours = f"{self._wait_ms / 3_600_000:g} hours"
+        reason = f"names a transaction of {label.user_id} that did not come within {hours}"
+        error = InvalidTransactionError(_GIVEN_UP, "transaction_id", reason, label.transaction_id)
+        # As it came, so that it is tokenised once when it is sent again.
+        message = waiting.sealed or self._box.sealed_message(place, encode_label(label))
+        return Outgoing(DEAD_LETTERS, place.partition, place.key, self._box.letter(error, place, message))
 
     def _tokenised(self, label: Label) -> Label:
         if self._tokeniser is None:
             return label
         return msgspec.structs.replace(label, user_id=self._tokeniser.token("user_id", label.user_id))
 
-    async def _learn_all(self, labels: Sequence[tuple[Label, MessagePlace]]) -> None:
+    async def _learn_all(self, labels: Sequence[tuple[Label, Arrival]]) -> None:
         async with self._in_flight:
-            for label, place in labels:
-                origin = Origin(place.source, place.offset, place.ingested_ms)
-                await self._until_stores_answer(partial(self._learn, label, origin))
+            for label, arrival in labels:
+                await self._until_stores_answer(partial(self._learn, label, arrival))
 
     async def _until_stores_answer(self, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -138,15 +157,17 @@ class LabelService:
             else:
                 return
 
-    async def _learn(self, label: Label, origin: Origin) -> None:
+    async def _learn(self, label: Label, arrival: Arrival) -> None:
+        place = arrival.place
         label = await self._as_it_stands(label)
-        known = await self._labels.append(label)
         found = await self._find(label)
         if found is None:
-            await self._labels.park(label, origin)
+            await self._labels.append(label)
+            origin = Origin(place.source, place.offset, place.ingested_ms)
+            await self._labels.park(label, origin, self._box.sealed_message(place, arrival.value))
             self._measures.label("parked")
             return
-        await self._count(label, found, origin.ingested_ms, known)
+        await self._count(label, found, place.ingested_ms)
         self._measures.label("counted")
 
     async def _as_it_stands(self, label: Label) -> Label:
@@ -161,13 +182,12 @@ class LabelService:
     async def _find(self, label: Label) -> StoredDecision | None:
         return await self._transactions.find(label.user_id, label.transaction_id, label.transaction_timestamp_ms)
 
-    async def _count(self, label: Label, found: StoredDecision, now_ms: int, known: list[Label] | None) -> None:
-        """Count the transaction as fraud with its entities, or no longer, by every label known now."""
+    async def _count(self, label: Label, found: StoredDecision, now_ms: int) -> None:
+        """Keep a label; count its transaction as fraud with its entities, or no longer, by every label known now."""
+        known = await self._labels.append(label)
         transaction = found.transaction
         if transaction.event_type != "authorisation" or found.late:
             return
-        if known is None:
-            known = await self._labels.append(label)
         is_fraud = resolve_labels(known, max(now_ms, label.known_at_ms)) == "fraud"
         if is_fraud and [one.label_id for one in known if one.label == "fraud"] == [label.label_id]:
             self._measures.drift.confirmed(found.canonical)

@@ -218,6 +218,8 @@ class Worker:
                 await self.labels.look_again(_now_ms(), self.settings.labels_topic, self._publish)
             except (StoreUnavailableError, EntityStoreUnavailableError) as error:
                 _log.warning("labels that wait are looked at later: %s", error)
+            except Exception as error:  # noqa: BLE001 one label that cannot be read must not end the looks
+                _log.error("labels that wait cannot be looked at", exc_info=error)
 
     def _unready(self) -> str:
         if self._probes.problem:

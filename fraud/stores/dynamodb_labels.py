@@ -56,7 +56,7 @@ class DynamoLabels:
                 return [label for label in labels if label.transaction_id == transaction_id]
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    async def park(self, label: Label, origin: Origin) -> None:
+    async def park(self, label: Label, origin: Origin, sealed: bytes) -> None:
         """Let a label wait for its transaction; one that waits already goes on waiting from when it began."""
         with unavailable("parking a label"):
             try:
@@ -64,11 +64,15 @@ class DynamoLabels:
                     TableName=self._table,
                     Key=_key(label),
                     ConditionExpression="attribute_not_exists(waiting)",
-                    UpdateExpression="SET waiting = :waiting, waiting_since_ms = :since, waiting_origin = :origin",
+                    UpdateExpression=(
+                        "SET waiting = :waiting, waiting_since_ms = :since, waiting_origin = :origin, "
+                        "waiting_message = :message"
+                    ),
                     ExpressionAttributeValues={
                         ":waiting": {"S": _WAITING},
                         ":since": {"N": str(origin.ingested_ms)},
                         ":origin": {"B": _encode(origin)},
+                        ":message": {"B": sealed},
                     },
                 )
             except Exception as error:
@@ -81,7 +85,7 @@ class DynamoLabels:
             await self._client.update_item(
                 TableName=self._table,
                 Key=_key(label),
-                UpdateExpression="REMOVE waiting, waiting_since_ms, waiting_origin",
+                UpdateExpression="REMOVE waiting, waiting_since_ms, waiting_origin, waiting_message",
             )
 
     async def waiting(self) -> list[WaitingLabel]:
@@ -96,10 +100,7 @@ class DynamoLabels:
         while True:
             with unavailable("reading the labels that wait"):
                 answer = await self._client.query(**request)
-            found += [
-                WaitingLabel(_decode(bytes(item["content"]["B"])), _decode_origin(bytes(item["waiting_origin"]["B"])))
-                for item in answer["Items"]
-            ]
+            found += [_waiting(item) for item in answer["Items"]]
             if "LastEvaluatedKey" not in answer:
                 return found
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -125,6 +126,11 @@ class DynamoLabels:
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         for labels in by_transaction.values():
             yield labels
+
+
+def _waiting(item: Item) -> WaitingLabel:
+    label, origin = _decode(bytes(item["content"]["B"])), _decode_origin(bytes(item["waiting_origin"]["B"]))
+    return WaitingLabel(label, origin, bytes(item["waiting_message"]["B"]) if "waiting_message" in item else None)
 
 
 def _key(label: Label) -> Item:

@@ -97,9 +97,10 @@ class MemoryLabels:
             labels.append(label)
         return labels
 
-    async def park(self, label: Label, origin: Origin) -> None:
+    async def park(self, label: Label, origin: Origin, sealed: bytes) -> None:
         """Let a label wait; one that waits already goes on waiting from when it began."""
-        self._waiting.setdefault((label.user_id, label.transaction_id, label.label_id), WaitingLabel(label, origin))
+        key = label.user_id, label.transaction_id, label.label_id
+        self._waiting.setdefault(key, WaitingLabel(label, origin, sealed))
 
     async def settle(self, label: Label) -> None:
         """It waits no longer."""

@@ -13,6 +13,7 @@ from dynamodb_tables import with_tables
 
 from fraud.labels import resolve_labels
 from fraud.ports import LabelStore, Origin, WaitingLabel
+from fraud.stack import Stack
 from fraud.stores.dynamodb_labels import DynamoLabels
 from fraud.stores.memory import MemoryLabels
 from fraud.transaction import Label, LabelName
@@ -21,6 +22,7 @@ Use = Callable[[LabelStore], Awaitable[Any]]
 # Runs a coroutine with a store that nobody has used before.
 WithLabels = Callable[[Use], Any]
 ORIGIN = Origin("labels:0", 7, 1_000)
+SEALED = b"\x00its message, \xff encrypted"
 
 
 def label(label_id: str, transaction_id: str = "t1", user_id: str = "customer", name: LabelName = "fraud") -> Label:
@@ -102,7 +104,7 @@ def waiting_after(*steps: tuple[str, Label, int]) -> Use:
         for step, one, at_ms in steps:
             await store.append(one)
             if step == "park":
-                await store.park(one, msgspec.structs.replace(ORIGIN, ingested_ms=at_ms))
+                await store.park(one, msgspec.structs.replace(ORIGIN, ingested_ms=at_ms), SEALED)
             else:
                 await store.settle(one)
         return await store.waiting()
@@ -115,6 +117,7 @@ def test_labels_that_wait_come_back_with_their_origin_longest_first(with_labels:
     waiting = with_labels(waiting_after(("park", later, 20), ("park", sooner, 10)))
     assert [(one.label, one.origin.ingested_ms) for one in waiting] == [(sooner, 10), (later, 20)]
     assert waiting[0].origin == msgspec.structs.replace(ORIGIN, ingested_ms=10)
+    assert [one.sealed for one in waiting] == [SEALED, SEALED]
 
 
 def test_a_label_that_is_parked_again_waits_since_the_first_time(with_labels: WithLabels) -> None:
@@ -130,3 +133,16 @@ def test_a_settled_label_waits_no_longer_and_is_still_known(with_labels: WithLab
         return ids(await store.append(label("b")))
 
     assert with_labels(known_after) == ["a", "b"]
+
+
+def test_a_label_that_an_earlier_version_lets_wait_is_read(stack: Stack) -> None:
+    async def parked_before(client: Any, prefix: str) -> list[WaitingLabel]:
+        store = DynamoLabels(client, prefix)
+        await store.append(label("a"))
+        await store.park(label("a"), ORIGIN, SEALED)
+        # As it was before messages were kept.
+        key = {"user_id": {"S": "customer"}, "label": {"S": "t1#a"}}
+        await client.update_item(TableName=f"{prefix}Labels", Key=key, UpdateExpression="REMOVE waiting_message")
+        return await store.waiting()
+
+    assert with_tables(stack, parked_before) == [WaitingLabel(label("a"), ORIGIN, None)]

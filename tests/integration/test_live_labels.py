@@ -22,7 +22,7 @@ LABEL = {"user_id": "u1", "label": "fraud", "source": "analyst", "known_at": "20
 @pytest.fixture
 def environment(stack: Stack) -> dict[str, str]:
     # Seven seconds: what waits is looked at every other second.
-    return worker_environment(stack, "labels", label_wait_hours="0.002")
+    return worker_environment(stack, "labels", label_wait_hours="0.002", tokenised_fields="user_id")
 
 
 @pytest.fixture
@@ -81,4 +81,41 @@ def test_a_label_waits_for_its_transaction_and_is_a_dead_letter_when_none_comes(
     (letter,) = published(environment, "dead_letter")
     assert (letter["code"], letter["topic"], letter["offset"]) == ("unknown_transaction", "labels-labels", 1)
     assert "did not come within" in letter["reason"]
+    # It is sent again as it came, and finds its transaction like any other.
+    shown = fraud(environment, "dead-letters", "show", "labels-labels/0/1", "--payload")
+    assert json.loads(shown.splitlines()[-1]) == {**LABEL, "label_id": "l2", "transaction_id": "never"}
+    send(environment, "TRANSACTIONS", payment("never", 5))
+    wait_until(lambda: len(published(environment, "decisions")) == 3)
+    fraud(environment, "dead-letters", "retry", "--all")
+    wait_until(lambda: counted(environment, "counted"))
     assert worker.stop() == 0
+
+
+def test_a_label_that_waits_finds_a_transaction_that_comes_after_a_change_of_the_token_key(
+    stack: Stack, tmp_path: Path
+) -> None:
+    environment = worker_environment(stack, "labels-rotated", label_wait_hours="0.05", tokenised_fields="user_id")
+    former = {"FRAUD_TOKEN_KEY": "the first key of all, in use", "FRAUD_TOKEN_KEY_ID": "k1"}
+    present = {
+        "FRAUD_TOKEN_KEY": "the second key, which follows",
+        "FRAUD_TOKEN_KEY_ID": "k2",
+        "FRAUD_TOKEN_PREVIOUS_KEY": former["FRAUD_TOKEN_KEY"],
+        "FRAUD_TOKEN_PREVIOUS_KEY_ID": "k1",
+    }
+    fraud(environment, "init")
+    workers = [WorkerProcess({**environment, **keys}, tmp_path / "worker.log") for keys in (former, present)]
+    try:
+        workers[0].start()
+        workers[0].wait_until_ready()
+        send(environment, "LABELS", {**LABEL, "label_id": "l1", "transaction_id": "t1"})
+        wait_until(lambda: counted(environment, "parked"))
+        assert workers[0].stop() == 0
+        workers[1].start()
+        workers[1].wait_until_ready()
+        send(environment, "TRANSACTIONS", payment("t1", 2))
+        wait_until(lambda: counted(environment, "found"))
+        assert workers[1].stop() == 0
+    finally:
+        for worker in workers:
+            worker.end()
+    assert published(environment, "dead_letter") == []

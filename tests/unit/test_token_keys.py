@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from random import random
-
 import msgspec
 import pytest
-from payments import DAY_MS, HOUR_MS, START_MS, artefacts, payment
+from payments import DAY_MS, HOUR_MS, payment
 from rotated_keys import FIRST_KEY, SECOND_KEY, THIRD_KEY, Stores, keyed, refusals, values
 
-from fraud.bootstrap import token_maker
-from fraud.features.extraction import Extraction
 from fraud.features.table import Value
-from fraud.live.dead_letter import DeadLetterBox, MessagePlace
-from fraud.live.decisions import Arrival
-from fraud.live.labels import LabelService
-from fraud.live.measures import Measures
 from fraud.privacy import RotatingTokeniser, Tokeniser
 from fraud.settings import Settings
-from fraud.stores.memory import MemoryLabels
 from fraud.transaction import TransactionMessage
 
 PLAIN = Settings()
@@ -123,28 +113,3 @@ def test_after_the_overlap_the_key_before_is_not_needed(settings: Settings, purc
     stores.worker(keyed(settings, THIRD_KEY, SECOND_KEY)).take([purchase(101, end_ms + 2 * HOUR_MS)])
     assert last(stores)["card_days_since_first"] == purchases_under_both
     assert last(stores)["device_distinct_cards_30d"] == 1
-
-
-def test_a_label_finds_a_transaction_that_stands_under_the_token_before() -> None:
-    first, second = first_and_second(EVERYBODY)
-    stores = Stores(EVERYBODY)
-    stores.worker(first).take([purchase(1)])
-    extraction = Extraction(artefacts(EVERYBODY, "default").feature_set, stores.plan, 2)
-    labels = LabelService(
-        MemoryLabels(),
-        stores.tables,
-        stores.windows,
-        extraction,
-        DeadLetterBox("a key for tests, long enough", "k1", bytes),
-        Measures(lambda: 0.0),
-        wait_ms=HOUR_MS,
-        tokeniser=token_maker(second),
-        random=random,
-    )
-    label = {"label_id": "l1", "transaction_id": "t1", "user_id": "customer", "label": "fraud", "source": "analyst"}
-    content = msgspec.json.encode({**label, "known_at": "2026-03-02T13:00:00Z"})
-    place = MessagePlace("labels", "labels-id", 0, 0, START_MS + HOUR_MS, b"customer")
-    assert asyncio.run(labels.handle([Arrival(place, content)])) == []
-    stores.worker(second).take([purchase(2, 2 * HOUR_MS)])
-    assert last(stores)["card_hours_since_fraud"] == 2
-    assert last(stores)["merchant_hours_since_fraud"] == 2
