@@ -115,6 +115,7 @@ class _Collected:
                 block.labels,
                 block.label_known_at_ms,
                 block.base_amounts_minor,
+                block.weights,
                 np.array(
                     [customers.setdefault(row.user_id, len(customers)) for row in block.gathered.transactions],
                     dtype=np.int32,
@@ -131,7 +132,7 @@ class _Collected:
 
     def rows(self, origin: DatasetOrigin) -> LabelledRows:
         columns = [np.concatenate(column) for column in zip(*self.parts, strict=True)]
-        matrix, timestamps_ms, labels, known_at_ms, amounts_minor, customers, scenarios = columns
+        matrix, timestamps_ms, labels, known_at_ms, amounts_minor, weights, customers, scenarios = columns
         return LabelledRows(
             origin=origin,
             matrix=matrix,
@@ -142,5 +143,5 @@ class _Collected:
             customers=customers,
             scenarios=scenarios,
             scenario_names=tuple(self._scenarios),
-            weights=np.ones(len(labels)),
+            weights=weights,
         )

@@ -68,7 +68,7 @@ def _row_columns(block: FeatureBlock) -> list[pa.Array]:
         pa.array(block.labels == FRAUD, mask=unlabelled),
         pa.array(block.label_known_at_ms, pa.int64(), mask=block.label_known_at_ms == NEVER_KNOWN_MS).cast(_TIME),
         pa.array(block.scenarios, pa.string()),
-        pa.array(np.ones(len(block.transaction_ids))),
+        pa.array(block.weights, pa.float64()),
     ]
 
 

@@ -117,7 +117,7 @@ def evaluate(periods: Sequence[JudgedPeriod], options: EvaluationOptions) -> Eva
         rows=len(pooled),
         frauds=int(pooled.labels.sum()),
         customers=len(np.unique(pooled.customers)),
-        fraud_amount_minor=int((pooled.labels * pooled.base_amounts_minor).sum()),
+        fraud_amount_minor=round((pooled.weights * pooled.labels * pooled.base_amounts_minor).sum()),
         models=models,
         comparisons=[
             Comparison(
@@ -192,7 +192,7 @@ def _model_evaluation(
     best = best_review_threshold(scores, pooled, options.cost, options.minor_units)
     threshold = options.cost.review_threshold
     if threshold is None:
-        threshold = alert_threshold(scores, ALERT_RATE)
+        threshold = alert_threshold(scores, ALERT_RATE, pooled.weights)
     return ModelEvaluation(
         name=name,
         metrics=intervals,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from fraud.decision import ACTIONS, BLOCK
 from fraud.features.table import FeatureSet
 from fraud.labels import resolve_labels
 from fraud.ports import StoredDecision
@@ -44,6 +45,8 @@ class _Frozen(msgspec.Struct):
     features: dict[str, float | bool | None]
     versions: _Versions
     score: float | None = None
+    action: str = "allow"
+    assignment_probability: float = 1.0
 
 
 _decode = msgspec.json.Decoder(_Frozen).decode
@@ -53,7 +56,7 @@ class HistoryRow(NamedTuple):
     """A decided transaction: where its message stood, and its features, float64 [features].
 
     `score` is that of the model which decided, `model_name` its name, None without one; `shadow_scores` are those of
-    models in shadow, by what history calls them.
+    models in shadow, by what history calls them. `is_blocked` and `assignment_probability` are of the action taken.
     """
 
     source: str
@@ -64,6 +67,8 @@ class HistoryRow(NamedTuple):
     score: float | None
     model_name: str | None
     shadow_scores: Mapping[str, float]
+    is_blocked: bool = False
+    assignment_probability: float = 1.0
 
 
 @dataclass
@@ -106,6 +111,8 @@ class DecidedHistory:
                 frozen.score,
                 None if model is None else model.name,
                 shadow_scores,
+                frozen.action == ACTIONS[BLOCK],
+                frozen.assignment_probability,
             )
         )
 
@@ -122,12 +129,14 @@ class DecidedHistory:
 class KnownRows:
     """n rows in order with what was known of them at `known_by_ms`; those not known yet are in it, too.
 
-    `labels` int8 [n]: 1 fraud, 0 legitimate, -1 not known; `label_known_at_ms` int64 [n]: since when, -1 for not known.
+    `labels` int8 [n]: 1 fraud, 0 legitimate, -1 not known; `label_known_at_ms` int64 [n]: since when, -1 for not known;
+    `weights` float64 [n]: how many payments the outcome of each stands for, see `outcome_weights`.
     """
 
     rows: Sequence[HistoryRow]
     labels: np.ndarray[Any, np.dtype[np.int8]]
     label_known_at_ms: np.ndarray[Any, np.dtype[np.int64]]
+    weights: np.ndarray[Any, np.dtype[np.float64]]
 
     @property
     def timestamps_ms(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -135,16 +144,20 @@ class KnownRows:
         return np.array([row.transaction.timestamp_ms for row in self.rows], dtype=np.int64)
 
     def blocks(self) -> Iterator[FeatureBlock]:
-        """The known rows alone, as the replay of a file would give them. Raises `DatasetError` if there are none."""
-        known = np.flatnonzero(self.labels != UNKNOWN)
-        if not len(known):
+        """The known rows, as the replay of a file would give them, and those whose outcome a block prevented.
+
+        Raises `DatasetError` if nothing is known.
+        """
+        known = np.flatnonzero((self.labels != UNKNOWN) | (self.weights == 0))
+        if (self.labels == UNKNOWN).all():
             raise DatasetError(
                 f"of {len(self.rows):,} decisions in history no label is known or taken for granted: wait until some "
                 "are older than --maturity-days, or check --from, --to and --as-of"
             )
         for start in range(0, len(known), _BLOCK_ROWS):
             places = known[start : start + _BLOCK_ROWS]
-            yield _block([self.rows[place] for place in places], self.labels[places], self.label_known_at_ms[places])
+            rows = [self.rows[place] for place in places]
+            yield _block(rows, self.labels[places], self.label_known_at_ms[places], self.weights[places])
 
 
 def known_rows(
@@ -153,6 +166,7 @@ def known_rows(
     """What was known of `rows` at `known_by_ms`, by the rule for every dataset (`training.labelled_rows`).
 
     A row without a known fraud is legitimate from `maturity_days` after its event, or from a later label that says so.
+    A blocked one of which no label speaks is never known: nobody can report a fraud that did not happen.
     """
     said, since_ms = [], []
     for row in rows:
@@ -164,9 +178,26 @@ def known_rows(
     since = np.array(since_ms, dtype=np.int64)
     final = np.where(np.array(said, dtype=np.bool_), FRAUD, LEGITIMATE).astype(np.int8)
     resolved = known_labels(final, since, timestamps, known_by_ms=known_by_ms, maturity_days=maturity_days)
+    blocked = np.array([row.is_blocked for row in rows], dtype=np.bool_)
+    resolved[blocked & (since == NEVER_KNOWN_MS)] = UNKNOWN
     mature_ms = timestamps + round(maturity_days * DAY_MS)
     known_at = np.where(resolved == FRAUD, since, np.maximum(since, mature_ms))
-    return KnownRows(rows, resolved, np.where(resolved == UNKNOWN, NEVER_KNOWN_MS, known_at))
+    weights = outcome_weights(rows, resolved)
+    return KnownRows(rows, resolved, np.where(resolved == UNKNOWN, NEVER_KNOWN_MS, known_at), weights)
+
+
+def outcome_weights(
+    rows: Sequence[HistoryRow], labels: np.ndarray[Any, np.dtype[np.int8]]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """How many payments the outcome of each of `rows` stands for, float64 [n]; `labels` int8 [n] are as resolved.
+
+    Inverse-propensity weights (Horvitz, Thompson 1952): who was let through with probability p stands for 1/p. A
+    blocked payment stands for none: nobody sees its outcome, or, where somebody found out, others stand for it already.
+    Only where no control group drew, a blocked payment with a label stands for itself.
+    """
+    probabilities = np.array([row.assignment_probability for row in rows], dtype=np.float64)
+    blocked = np.array([row.is_blocked for row in rows], dtype=np.bool_)
+    return np.where(blocked & ((probabilities < 1) | (labels == UNKNOWN)), 0.0, 1 / probabilities)
 
 
 def known_since_ms(labels: Iterable[Label], known_by_ms: int) -> int:
@@ -183,7 +214,7 @@ def known_since_ms(labels: Iterable[Label], known_by_ms: int) -> int:
     return since_ms
 
 
-def _block(rows: Sequence[HistoryRow], labels: Any, label_known_at_ms: Any) -> FeatureBlock:
+def _block(rows: Sequence[HistoryRow], labels: Any, label_known_at_ms: Any, weights: Any) -> FeatureBlock:
     transactions = [row.transaction for row in rows]
     matrix = np.array([row.features for row in rows], dtype=np.float64)
     return FeatureBlock(
@@ -194,5 +225,6 @@ def _block(rows: Sequence[HistoryRow], labels: Any, label_known_at_ms: Any) -> F
         label_known_at_ms=label_known_at_ms,
         base_amounts_minor=np.array([transaction.base_amount_minor for transaction in transactions], dtype=np.int64),
         scenarios=[None] * len(rows),
+        weights=weights,
         rejected=(),
     )

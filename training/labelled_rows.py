@@ -41,7 +41,8 @@ class LabelledRows:
     `matrix` float64 [n, features], NaN is missing; `timestamps_ms` int64 [n], UTC; `labels` int8 [n]: what the source
     says in the end, 1 fraud, 0 legitimate, -1 no label; `label_known_at_ms` int64 [n], -1 for never;
     `base_amounts_minor` int64 [n]; `customers` int32 [n], a number for each customer; `scenarios` int32 [n], positions
-    in `scenario_names` or -1; `weights` float64 [n], how many rows each one stands for.
+    in `scenario_names` or -1; `weights` float64 [n], how many payments the outcome of each row stands for: 0 where it
+    was prevented by a block, above 1 where a control group let through one of several.
     """
 
     origin: DatasetOrigin
@@ -59,15 +60,23 @@ class LabelledRows:
         """Return the number of rows, n."""
         return len(self.labels)
 
+    @property
+    def prevented(self) -> npt.NDArray[np.bool_]:
+        """Rows whose outcome nobody will ever know, bool [n]: they were blocked, and no label speaks of them."""
+        found: npt.NDArray[np.bool_] = (self.labels == UNKNOWN) & (self.weights == 0)
+        return found
+
     def labels_known_by(self, known_by_ms: int, maturity_days: float) -> LabelArray:
-        """Labels as `known_labels` resolves them, int8 [n]."""
-        return known_labels(
+        """Labels as `known_labels` resolves them, int8 [n]; what was prevented stays unknown."""
+        known = known_labels(
             self.labels,
             self.label_known_at_ms,
             self.timestamps_ms,
             known_by_ms=known_by_ms,
             maturity_days=maturity_days,
         )
+        known[self.prevented] = UNKNOWN
+        return known
 
     def known_at(self, known_by_ms: int, maturity_days: float) -> LabelledRows:
         """The same rows with the labels as they were known then: what somebody could judge by at that time."""
@@ -77,8 +86,9 @@ class LabelledRows:
         """Rows of [from_ms, to_ms) that were `maturity_days` old by `known_by_ms`, with what was then known of them.
 
         Nothing later than `known_by_ms` is in them: neither a row nor a label. Of younger rows frauds alone are known:
-        with them a model would learn that the newest days, and whatever grows with time, are a sign of fraud. Raises
-        `DatasetError` when the period ends later than that, has no such rows, or has one class alone.
+        with them a model would learn that the newest days, and whatever grows with time, are a sign of fraud. What was
+        prevented is left out, too: by age it would be legitimate, just because it was blocked. Raises `DatasetError`
+        when the period ends later than that, has no such rows, or has one class alone.
         """
         if to_ms > known_by_ms:
             raise DatasetError("a model cannot learn from rows later than the moment at which labels are taken")
@@ -92,6 +102,7 @@ class LabelledRows:
         )
         times = self.timestamps_ms[within]
         chosen = (times >= from_ms) & (times < to_ms) & (times <= known_by_ms - maturity_days * DAY_MS)
+        chosen &= ~self.prevented[within]
         if not chosen.any():
             raise DatasetError(
                 f"no row of the training period was {maturity_days:g} days old, and so known, when its labels are taken"
@@ -117,13 +128,13 @@ class LabelledRows:
         )
 
     def test_positions(self, from_ms: int, to_ms: int, *, compromised_from_ms: int | None) -> npt.NDArray[np.intp]:
-        """Positions of the labelled rows of [from_ms, to_ms).
+        """Positions of the labelled rows of [from_ms, to_ms) whose outcome stands for any payment.
 
         With `compromised_from_ms`, customers are left out from the first day (UTC) before which a fraud of theirs, made
         at or after `compromised_from_ms`, was known.
         """
         times = self.timestamps_ms
-        chosen = np.flatnonzero((times >= from_ms) & (times < to_ms) & (self.labels != UNKNOWN))
+        chosen = np.flatnonzero((times >= from_ms) & (times < to_ms) & (self.labels != UNKNOWN) & (self.weights > 0))
         if compromised_from_ms is None:
             return chosen
         frauds = np.flatnonzero((self.labels == FRAUD) & (times >= compromised_from_ms) & (self.label_known_at_ms >= 0))

@@ -40,18 +40,18 @@ def compare_shadows(known: KnownRows, options: EvaluationOptions) -> list[Shadow
 def _compare(name: str, known: KnownRows, options: EvaluationOptions) -> ShadowComparison:
     places = [place for place, row in enumerate(known.rows) if name in row.shadow_scores and row.score is not None]
     rows = [known.rows[place] for place in places]
-    labels = known.labels[places]
+    labels, weights = known.labels[places], known.weights[places]
     shadow = np.array([row.shadow_scores[name] for row in rows])
     champion = np.array([row.score for row in rows], dtype=np.float64)
-    has_label = labels != UNKNOWN
-    judged = _judged(rows, labels).where(has_label)
+    has_label = (labels != UNKNOWN) & (weights > 0)
+    judged = _judged(rows, labels, weights).where(has_label)
     scores = {CHAMPION: champion[has_label], name: shadow[has_label]}
     is_telling = judged.has_both_classes
     return ShadowComparison(
         shadow_name=name,
         champions=sorted({row.model_name for row in rows if row.model_name is not None}),
         rows=len(rows),
-        unknown=int((~has_label).sum()),
+        unknown=int((labels == UNKNOWN).sum()),
         mean_difference=float((shadow - champion).mean()) if rows else 0.0,
         evaluation=evaluate([JudgedPeriod(int(judged.timestamps_ms.min()), judged, scores)], options)
         if is_telling
@@ -59,13 +59,17 @@ def _compare(name: str, known: KnownRows, options: EvaluationOptions) -> ShadowC
     )
 
 
-def _judged(rows: Sequence[HistoryRow], labels: np.ndarray[tuple[int], np.dtype[np.int8]]) -> JudgedRows:
+def _judged(
+    rows: Sequence[HistoryRow],
+    labels: np.ndarray[tuple[int], np.dtype[np.int8]],
+    weights: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> JudgedRows:
     numbers: dict[str, int] = {}
     return JudgedRows(
         timestamps_ms=np.array([row.transaction.timestamp_ms for row in rows], dtype=np.int64),
         customers=np.array([numbers.setdefault(row.transaction.user_id, len(numbers)) for row in rows], dtype=np.int32),
         labels=labels,
         base_amounts_minor=np.array([row.transaction.base_amount_minor for row in rows], dtype=np.int64),
-        weights=np.ones(len(rows)),
+        weights=weights,
         scenarios=np.full(len(rows), NO_SCENARIO, dtype=np.int32),
     )

@@ -29,6 +29,7 @@ class FeatureBlock:
 
     `timestamps_ms`, `label_known_at_ms` (-1 never) and `base_amounts_minor`: int64 [n]; `labels` int8 [n]: 1 fraud,
     0 legitimate, -1 unknown; `matrix` float64 [n, features], NaN is missing. `scenarios` are for analysis only.
+    `weights` float64 [n]: how many payments the outcome of each stands for, 0 where a block prevented it.
     """
 
     gathered: GatheredBatch
@@ -38,6 +39,7 @@ class FeatureBlock:
     label_known_at_ms: NDArray[np.int64]
     base_amounts_minor: NDArray[np.int64]
     scenarios: list[str | None]
+    weights: NDArray[np.float64]
     rejected: Sequence[RejectedRecord]
 
     @property
@@ -91,5 +93,7 @@ def _block(batch: ReplayedBatch, replay: Replay) -> FeatureBlock:
             [transaction.base_amount_minor for transaction in gathered.transactions], dtype=np.int64
         ),
         scenarios=[None if truth is None else truth.scenario for truth in truths],
+        # A file says what became of every payment.
+        weights=np.ones(len(truths)),
         rejected=batch.rejected,
     )

@@ -101,7 +101,7 @@ def known(labels):
     """A champion that guesses and a shadow that knows, where the number of the row says what is fraud."""
     guesses = np.random.default_rng(1).random(len(labels)).tolist()
     rows = [row(place, guess, {"better": float(place % 10 == 0)}) for place, guess in enumerate(guesses)]
-    return KnownRows(rows, np.array(labels, dtype=np.int8), np.zeros(len(labels), dtype=np.int64))
+    return KnownRows(rows, np.array(labels, dtype=np.int8), np.zeros(len(labels), dtype=np.int64), np.ones(len(labels)))
 
 
 def test_a_better_model_is_seen_to_be_better_once_labels_have_come():
@@ -122,5 +122,7 @@ def test_without_labels_there_is_nothing_to_judge_by_yet():
 
 def test_rows_that_no_shadow_has_scored_are_not_compared():
     rows = known([0, 1]).rows
-    unscored = KnownRows([one._replace(shadow_scores={}) for one in rows], np.zeros(2, np.int8), np.zeros(2, np.int64))
+    unscored = KnownRows(
+        [one._replace(shadow_scores={}) for one in rows], np.zeros(2, np.int8), np.zeros(2, np.int64), np.ones(2)
+    )
     assert compare_shadows(unscored, OPTIONS) == []

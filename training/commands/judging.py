@@ -116,20 +116,28 @@ def metrics_text(evaluation: Evaluation) -> str:
 
 def unknowable(rows: LabelledRows) -> list[str]:
     """What the rows cannot tell, in sentences."""
-    found = ["A payment that was blocked never shows whether it was fraud."]
     if rows.origin.source == "files":
-        found = [
+        return [
             "The file holds every payment with its outcome. Where earlier decisions had blocked some of them, their "
             "outcome would be missing here, and nothing on this page could make up for it."
         ]
-    elif (rows.weights == 1).all():
-        found.append(
-            "No control group was drawn, so no row has an assignment probability: how a model does among payments that "
-            "were blocked is not known."
-        )
-    else:
-        found.append("Rows of the control group are weighted by the inverse of their assignment probability.")
-    return found
+    prevented, drawn = int((rows.weights == 0).sum()), int((rows.weights > 1).sum())
+    if not prevented:
+        return ["No payment here was blocked without anybody finding out about it: every outcome is known."]
+    told = f"{prevented:,} payments were blocked, which never shows whether they were fraud."
+    if not drawn:
+        return [
+            told,
+            "No control group was drawn, so nothing stands for them: how a model does among payments that are blocked, "
+            "and how much fraud there is in all, is not known. A policy with a `control_group` would tell.",
+        ]
+    return [
+        told,
+        f"{drawn:,} others were let through by a control group and stand for them, weighted by the inverse of their "
+        f"probability, up to {rows.weights.max():.1f} payments each. What block-lists stopped was never drawn.",
+        "Card precision weighs a customer by the payment with the highest score, and cannot leave out on later days "
+        "whom a block kept from being found: with a control group it is approximate.",
+    ]
 
 
 def costs_text(cost: CostModel) -> str:

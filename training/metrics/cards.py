@@ -18,10 +18,14 @@ CARDS_A_DAY = 100
 
 @dataclass(frozen=True)
 class _Day:
-    """Customers of a day from the highest score down, and whether each was defrauded on it."""
+    """Customers of a day from the highest score down, and whether each was defrauded on it.
+
+    `weights` has how many customers each one stands for: as many as the row with its highest score does.
+    """
 
     customers: CodeArray
     defrauded: FloatArray
+    weights: FloatArray
 
 
 class CardRanking:
@@ -43,7 +47,7 @@ class CardRanking:
         weighed = np.ones(self._customer_count) if weights is None else weights.copy()
         precisions = []
         for day in self._days:
-            of_customers = weighed[day.customers]
+            of_customers = weighed[day.customers] * day.weights
             taken = np.clip(k - (np.cumsum(of_customers) - of_customers), 0.0, of_customers)
             precisions.append(float(np.sum(taken * day.defrauded)) / k)
             # Found, hence blocked: on later days it takes nobody's place.
@@ -52,13 +56,13 @@ class CardRanking:
 
 
 def _ranked(scores: FloatArray, judged: JudgedRows) -> _Day:
-    customers, place = np.unique(judged.customers, return_inverse=True)
-    highest = np.full(len(customers), -np.inf)
-    np.maximum.at(highest, place, scores)
+    falling = np.argsort(-scores, kind="stable")
+    customers, first, place = np.unique(judged.customers[falling], return_index=True, return_inverse=True)
+    highest = falling[first]
     defrauded = np.zeros(len(customers))
-    np.maximum.at(defrauded, place, judged.labels.astype(np.float64))
-    order = np.argsort(-highest, kind="stable")
-    return _Day(customers[order], defrauded[order])
+    np.maximum.at(defrauded, place, judged.labels[falling].astype(np.float64))
+    order = np.argsort(-scores[highest], kind="stable")
+    return _Day(customers[order], defrauded[order], judged.weights[highest][order])
 
 
 def known_compromised(

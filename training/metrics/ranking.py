@@ -95,9 +95,14 @@ def alerted_rows(scores: FloatArray, alert_rate: float) -> PositionArray:
     return np.argsort(-scores, kind="stable")[: max(1, math.ceil(alert_rate * len(scores)))]
 
 
-def alert_threshold(scores: FloatArray, alert_rate: float) -> float:
-    """The lowest score that is alerted at `alert_rate`."""
-    return float(scores[alerted_rows(scores, alert_rate)[-1]])
+def alert_threshold(scores: FloatArray, alert_rate: float, weights: FloatArray | None = None) -> float:
+    """The lowest score that is alerted at `alert_rate`, a share of the rows by weight, rounded up; at least one is."""
+    if weights is None:
+        return float(scores[alerted_rows(scores, alert_rate)[-1]])
+    order = np.argsort(-scores, kind="stable")
+    seen = np.cumsum(weights[order])
+    alerted = int(np.searchsorted(seen, math.ceil(alert_rate * seen[-1]), side="right"))
+    return float(scores[order[max(1, alerted) - 1]])
 
 
 def ranking_metrics(

@@ -40,14 +40,14 @@ def segments(scores: FloatArray, judged: JudgedRows) -> list[Segment]:
     for kind, name, chosen in _parts(judged):
         part = judged.where(chosen)
         ranking = Ranking(scores[chosen], part.labels)
-        frauds = int(part.labels.sum())
-        caught = int(((scores[chosen] >= threshold) & (part.labels > 0)).sum())
+        frauds = float((part.weights * part.labels).sum())
+        caught = float((part.weights * part.labels)[scores[chosen] >= threshold].sum())
         found.append(
             Segment(
                 kind=kind,
                 name=name,
                 rows=len(part),
-                frauds=frauds,
+                frauds=int(part.labels.sum()),
                 fraud_amount_minor=int((part.base_amounts_minor * part.labels).sum()),
                 auc_roc=ranking.auc_roc(part.weights),
                 average_precision=ranking.average_precision(part.weights),
@@ -58,9 +58,13 @@ def segments(scores: FloatArray, judged: JudgedRows) -> list[Segment]:
 
 
 def _threshold(scores: FloatArray, judged: JudgedRows) -> float:
-    """The lowest score at which at most 0.1% of the legitimate rows are alarmed."""
-    legitimate = np.sort(scores[judged.labels == 0])[::-1]
-    allowed = int(FALSE_POSITIVE_RATE * len(legitimate))
+    """The lowest score at which at most 0.1% of the legitimate rows, by weight, are alarmed."""
+    rows = np.flatnonzero(judged.labels == 0)
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    legitimate, alarmed = scores[rows], np.cumsum(judged.weights[rows])
+    if not len(rows):
+        return -np.inf
+    allowed = int(np.searchsorted(alarmed, FALSE_POSITIVE_RATE * alarmed[-1] * (1 + 1e-12), side="right"))
     return float(np.nextafter(legitimate[allowed], np.inf)) if allowed < len(legitimate) else -np.inf
 
 

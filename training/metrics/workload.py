@@ -11,7 +11,7 @@ from training.metrics.judged import FloatArray, JudgedRows
 
 @dataclass(frozen=True)
 class Workload:
-    """Reviews a day under a threshold, over calendar days, empty ones included.
+    """Reviews a day under a threshold, over calendar days, empty ones included; rows count by their weight.
 
     `days_over_capacity` had more than `capacity`; `frauds_not_reviewed` scored high enough but came when the day's
     capacity was used up, the day's transactions being taken in their order.
@@ -34,18 +34,19 @@ def workload(scores: FloatArray, judged: JudgedRows, threshold: float, capacity:
     first = int(days.min())
     length = int(days.max()) - first + 1
     alerted = np.flatnonzero(scores >= threshold)
-    counts = np.bincount(days[alerted] - first, minlength=length)
+    of_day, weights = days[alerted] - first, judged.weights[alerted]
+    counts = np.bincount(of_day, weights, minlength=length)
     missed = 0
     if capacity is not None:
-        of_day = days[alerted] - first
         order = np.argsort(of_day, kind="stable")
-        rank = np.empty(len(alerted), dtype=np.int64)
-        rank[order] = np.arange(len(alerted)) - np.repeat(np.cumsum(counts) - counts, counts)
-        missed = int(judged.labels[alerted][rank >= capacity].sum())
+        before = np.empty(len(alerted))
+        before[order] = np.cumsum(weights[order]) - weights[order]
+        before -= (np.cumsum(counts) - counts)[of_day]
+        missed = round((judged.labels[alerted] * weights)[before >= capacity].sum())
     return Workload(
         threshold=threshold,
         mean=float(counts.mean()),
-        highest=int(counts.max()),
+        highest=round(counts.max()),
         capacity=capacity,
         days=length,
         days_over_capacity=0 if capacity is None else int((counts > capacity).sum()),
