@@ -8,10 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraud.scoring.drift import DriftCounts, DriftMeasure, DriftReference, DriftThresholds, histogram_of
+from fraud.scoring.drift import (
+    DriftCounts,
+    DriftMeasure,
+    DriftReference,
+    DriftThresholds,
+    evenly_taken,
+    histogram_of,
+)
 from fraud.scoring.manifest import Manifest
-from training.dataset import Dataset, FloatArray
-from training.labelled_rows import UNKNOWN, LabelledRows
+from training.dataset import Dataset, FloatArray, IntegerArray
+from training.labelled_rows import FRAUD, UNKNOWN, LabelledRows
 from training.metrics.judged import DAY_MS
 
 
@@ -29,11 +36,24 @@ class DriftPeriod:
         return [measure for measure in self.measures if measure.alarms]
 
 
-def drift_reference(
-    manifest: Manifest, training: Dataset, validation: Dataset, scores: FloatArray, alert_threshold: float
-) -> DriftReference:
-    """What later rows are compared with; `scores` float64 [validation rows] are the model's of the validation rows."""
-    alerts = scores >= alert_threshold
+@dataclass(frozen=True)
+class ScoredRows:
+    """Rows that a model was judged on: its `scores` float64 [rows] of them, the score from which on it alerts.
+
+    `delays_ms` int64 [rows]: how long after each row its label became known, negative for never.
+    """
+
+    rows: Dataset
+    scores: FloatArray
+    alert_threshold: float
+    delays_ms: IntegerArray
+
+
+def drift_reference(manifest: Manifest, training: Dataset, validation: ScoredRows) -> DriftReference:
+    """What later rows are compared with."""
+    scores, labels, delays_ms = validation.scores, validation.rows.labels, validation.delays_ms
+    alerts = scores >= validation.alert_threshold
+    told = (labels == FRAUD) & (delays_ms >= 0)
     return DriftReference(
         model_content_hash=manifest.content_hash,
         training_from=manifest.training.period_from,
@@ -42,11 +62,13 @@ def drift_reference(
         features={name: histogram_of(training.matrix[:, place]) for place, name in enumerate(manifest.feature_names)},
         score=histogram_of(scores),
         row_count=len(scores),
-        fraud_count=int(validation.labels.sum()),
+        fraud_count=int(labels.sum()),
         expected_frauds=float(scores.sum()),
-        alert_threshold=alert_threshold,
+        alert_threshold=validation.alert_threshold,
         alert_count=int(alerts.sum()),
-        alert_fraud_count=int(validation.labels[alerts].sum()),
+        alert_fraud_count=int(labels[alerts].sum()),
+        fraud_delays_hours=evenly_taken(delays_ms[told]),
+        alert_fraud_delays_hours=evenly_taken(delays_ms[told & alerts]),
     )
 
 
@@ -62,9 +84,15 @@ def drift_by_period(
 ) -> list[DriftPeriod]:
     """Drift between each two successive bounds, with labels as known by `known_by_ms`; empty periods are left out.
 
-    `scores` float64 [rows] are the model's. Raises `ValueError` where the reference is about other features.
+    `scores` float64 [rows] are the model's. Frauds known so far are compared with those of the reference that were
+    known at the same age. `maturity_days` counts for a reference of an earlier version, which has no delays: younger
+    rows say nothing then. Raises `ValueError` where the reference is about other features.
     """
     known = rows.labels_known_by(known_by_ms, maturity_days)
+    has_delays = bool(reference.fraud_delays_hours)
+    telling = ~rows.prevented if has_delays else known != UNKNOWN
+    frauds = (known == FRAUD).astype(np.int8)
+    ages_ms = known_by_ms - rows.timestamps_ms
     found = []
     for from_ms, to_ms in itertools.pairwise(bounds_ms):
         within = np.flatnonzero((rows.timestamps_ms >= from_ms) & (rows.timestamps_ms < to_ms))
@@ -72,8 +100,8 @@ def drift_by_period(
             continue
         counts = DriftCounts(reference, rows.origin.feature_names)
         counts.add_rows(rows.matrix[within], scores[within])
-        resolved = within[known[within] != UNKNOWN]
-        counts.add_labels(scores[resolved], known[resolved])
+        resolved = within[telling[within]]
+        counts.add_labels(scores[resolved], frauds[resolved], ages_ms[resolved] if has_delays else None)
         found.append(DriftPeriod(from_ms, to_ms, counts.measures(thresholds)))
     return found
 

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fraud.scoring.drift_file import DRIFT_FILE, drift_reference_bytes
 from fraud.scoring.manifest import Manifest, Training
 from fraud.transaction import timestamp_to_text
 from training.calibration import HeldOut, held_out
 from training.configuration import FitConfiguration
-from training.dataset import Dataset, DatasetError, data_hash
-from training.drift import drift_reference
+from training.dataset import Dataset, DatasetError, IntegerArray, data_hash
+from training.drift import ScoredRows, drift_reference
 from training.fit import ALERT_THRESHOLD, fit
 from training.folder import Identity, model_files, write_folder
-from training.labelled_rows import UNKNOWN, LabelledRows
+from training.labelled_rows import NEVER_KNOWN_MS, UNKNOWN, LabelledRows
+from training.metrics.judged import BooleanArray
 from training.search import SearchResult, search
 
 
@@ -93,8 +96,13 @@ def fit_and_write(
             },
         ),
     )
-    scores = fitted.estimate.score(validation.matrix)
-    reference = drift_reference(manifest, training, validation, scores, fitted.thresholds[ALERT_THRESHOLD])
+    judged = ScoredRows(
+        rows=validation,
+        scores=fitted.estimate.score(validation.matrix),
+        alert_threshold=fitted.thresholds[ALERT_THRESHOLD],
+        delays_ms=validation_delays_ms(rows, periods),
+    )
+    reference = drift_reference(manifest, training, judged)
     files[DRIFT_FILE] = drift_reference_bytes(reference)
     write_folder(folder, files)
     return WrittenModel(manifest, searched)
@@ -102,11 +110,25 @@ def fit_and_write(
 
 def validation_rows(rows: LabelledRows, periods: FitPeriods) -> Dataset:
     """What a fit is judged on: every labelled row after the training period. Raises `DatasetError` without one."""
-    times = rows.timestamps_ms
-    chosen = (times >= periods.train_to_ms) & (times < periods.validate_to_ms) & (rows.labels != UNKNOWN)
+    chosen = _is_validated(rows, periods)
     if not chosen.any():
         raise DatasetError("there are no labelled rows in the validation period: check the period and the label column")
     return Dataset(rows.matrix[chosen], rows.labels[chosen], rows.base_amounts_minor[chosen])
+
+
+def validation_delays_ms(rows: LabelledRows, periods: FitPeriods) -> IntegerArray:
+    """How long after each of the `validation_rows` its label became known, int64 [rows], negative for never."""
+    chosen = _is_validated(rows, periods)
+    known_at_ms = rows.label_known_at_ms[chosen]
+    return np.where(known_at_ms == NEVER_KNOWN_MS, NEVER_KNOWN_MS, known_at_ms - rows.timestamps_ms[chosen])
+
+
+def _is_validated(rows: LabelledRows, periods: FitPeriods) -> BooleanArray:
+    times = rows.timestamps_ms
+    validated: BooleanArray = (
+        (times >= periods.train_to_ms) & (times < periods.validate_to_ms) & (rows.labels != UNKNOWN)
+    )
+    return validated
 
 
 def _held_out(rows: LabelledRows, configuration: FitConfiguration, periods: FitPeriods) -> HeldOut | None:

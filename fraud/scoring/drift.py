@@ -25,6 +25,9 @@ _EMPTY_BIN_ROWS = 0.5
 MIN_ROWS = 1_000
 # Three deviations: chance alone alarms once in some hundred looks, with the factors below far less often.
 _DEVIATIONS = 3.0
+# So many delays stand for all: the share of frauds known at an age is then exact to a hundredth.
+_DELAY_COUNT = 100
+_HOUR_MS = 3_600_000
 
 
 class DriftThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +63,9 @@ class DriftReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Scores are of rows that the model has not learned from: on its own rows it is surer than it will ever be again.
     `fraud_count` of `row_count` labelled rows of that period were fraud; scores at or above `alert_threshold` count as
     alerts, of which `alert_fraud_count` of `alert_count` were fraud. `expected_frauds` is the sum of the scores.
-    Periods are RFC 3339, UTC, ends exclusive.
+    Periods are RFC 3339, UTC, ends exclusive. Delays are ascending hours from a fraud to its label, evenly taken from
+    all that were fraud and from the alerts among them: what share of them was known at which age. They are empty in a
+    reference of an earlier version: then all count as known.
     """
 
     model_content_hash: str
@@ -75,13 +80,16 @@ class DriftReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alert_threshold: float
     alert_count: int
     alert_fraud_count: int
+    fraud_delays_hours: tuple[float, ...] = ()
+    alert_fraud_delays_hours: tuple[float, ...] = ()
 
 
 class DriftMeasure(msgspec.Struct, frozen=True):
     """One measured number: `value` is None where too little was seen to say; `rows` is what it rests on.
 
     `kind` is score_stability, feature_stability, label_rate, alert_precision or calibration; `name` the feature's, or
-    the kind. Stability is an index; the others are what was seen divided by what was expected.
+    the kind. Stability is an index; the others are what was seen divided by what was expected, where a row counts as
+    the share of its frauds that would be known by now.
     """
 
     kind: str
@@ -107,6 +115,26 @@ def bin_counts(edges: Sequence[float], values: FloatArray) -> CountArray:
     bins = np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="left")
     bins[np.isnan(values)] = len(edges) + 1
     return np.bincount(bins, minlength=len(edges) + 2).astype(np.int64)
+
+
+def evenly_taken(delays_ms: CountArray) -> tuple[float, ...]:
+    """Ascending hours that stand for int64 [frauds] of milliseconds: all of them, or as many as are enough."""
+    if not len(delays_ms):
+        return ()
+    quantiles = (np.arange(_DELAY_COUNT) + 0.5) / _DELAY_COUNT
+    chosen = (
+        np.sort(delays_ms)
+        if len(delays_ms) <= _DELAY_COUNT
+        else np.quantile(delays_ms, quantiles, method="inverted_cdf")
+    )
+    return tuple((chosen / _HOUR_MS).tolist())
+
+
+def share_known(delays_hours: Sequence[float], ages_ms: CountArray) -> FloatArray:
+    """Share of the frauds with these delays that is known at each of int64 [rows] of ages; 1 without any delay."""
+    if not delays_hours:
+        return np.ones(len(ages_ms))
+    return np.searchsorted(np.asarray(delays_hours), ages_ms / _HOUR_MS, side="right") / len(delays_hours)
 
 
 def population_stability(expected: Sequence[int] | CountArray, actual: Sequence[int] | CountArray) -> float:
@@ -139,9 +167,8 @@ class DriftCounts:
         reference = self.reference
         self._features = [np.zeros(len(reference.features[name].counts), np.int64) for name in self._names]
         self._score = np.zeros(len(reference.score.counts), np.int64)
-        self.row_count = self.labelled_count = self.fraud_count = 0
-        self.expected_frauds = self._variance = 0.0
-        self.alert_count = self.alert_fraud_count = 0
+        self.row_count = self.fraud_count = self.alert_fraud_count = 0
+        self.labelled_count = self.alert_count = self.expected_frauds = self._variance = 0.0
 
     def add_rows(self, matrix: FloatArray, scores: FloatArray) -> None:
         """Count scored rows: `matrix` float64 [rows, features], `scores` float64 [rows]."""
@@ -150,14 +177,23 @@ class DriftCounts:
         self._score += bin_counts(self.reference.score.edges, scores)
         self.row_count += len(scores)
 
-    def add_labels(self, scores: FloatArray, labels: LabelArray) -> None:
-        """Count rows whose label is resolved: 1 fraud, 0 legitimate (mature), int8 [rows], with their scores."""
-        alerts = scores >= self.reference.alert_threshold
-        self.labelled_count += len(labels)
+    def add_labels(self, scores: FloatArray, labels: LabelArray, ages_ms: CountArray | None = None) -> None:
+        """Count rows with what is known of them: 1 fraud, 0 not known as fraud, int8 [rows], and their scores.
+
+        `ages_ms` int64 [rows]: how long after each row that was known. They are compared with the share of the
+        reference's frauds that was known at that age; without ages, with all of them.
+        """
+        reference = self.reference
+        known = alerts_known = np.ones(len(labels))
+        if ages_ms is not None:
+            known = share_known(reference.fraud_delays_hours, ages_ms)
+            alerts_known = share_known(reference.alert_fraud_delays_hours, ages_ms)
+        alerts, expected = scores >= reference.alert_threshold, scores * known
+        self.labelled_count += float(known.sum())
         self.fraud_count += int(labels.sum())
-        self.expected_frauds += float(scores.sum())
-        self._variance += float((scores * (1 - scores)).sum())
-        self.alert_count += int(alerts.sum())
+        self.expected_frauds += float(expected.sum())
+        self._variance += float((expected * (1 - expected)).sum())
+        self.alert_count += float(alerts_known[alerts].sum())
         self.alert_fraud_count += int(labels[alerts].sum())
 
     def confirm_frauds(self, scores: FloatArray) -> None:
@@ -220,8 +256,9 @@ class DriftCounts:
         ]
 
 
-def _compared(kind: str, seen: int, expected: float, variance: float, factor: float, rows: int) -> DriftMeasure:
+def _compared(kind: str, seen: int, expected: float, variance: float, factor: float, counted: float) -> DriftMeasure:
     """Seen against expected frauds: an alarm needs a factor that matters and a difference that is not chance."""
+    rows = round(counted)
     if expected <= 0:
         return DriftMeasure(kind, kind, None, factor, rows, False)  # noqa: FBT003 field of a record
     ratio = seen / expected

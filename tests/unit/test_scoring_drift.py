@@ -15,8 +15,10 @@ from fraud.scoring.drift import (
     FloatArray,
     Histogram,
     bin_counts,
+    evenly_taken,
     histogram_of,
     population_stability,
+    share_known,
 )
 from fraud.scoring.drift_file import DRIFT_FILE, drift_reference_bytes, read_drift_reference
 from fraud.scoring.manifest import ModelRefusedError
@@ -135,6 +137,20 @@ def test_every_value_falls_in_one_bin_and_missing_ones_in_the_last() -> None:
 def test_a_feature_without_variety_has_a_histogram(values: list[float]) -> None:
     histogram = histogram_of(np.array(values, dtype=np.float64))
     assert (histogram.edges, sum(histogram.counts)) == ((), len(values))
+
+
+def test_the_share_known_at_an_age_is_that_of_the_delays() -> None:
+    hour_ms = 3_600_000
+    few = evenly_taken(np.array([3, 1, 2, 4]) * hour_ms)
+    assert few == (1.0, 2.0, 3.0, 4.0)
+    assert share_known(few, np.array([0, 1, 2.5, 4, 9]) * hour_ms).tolist() == [0, 0.25, 0.5, 1, 1]
+    many = np.random.default_rng(1).integers(0, 1_000 * hour_ms, 5_000)
+    ages = np.linspace(0, 1_000 * hour_ms, 50).astype(np.int64)
+    exact = (many[None, :] <= ages[:, None]).mean(axis=1)
+    assert np.abs(share_known(evenly_taken(many), ages) - exact).max() <= 0.01
+    always_seven = evenly_taken(np.full(500, 7 * 24 * hour_ms))
+    assert share_known(always_seven, np.array([7 * 24 * hour_ms - 1, 7 * 24 * hour_ms])).tolist() == [0, 1]
+    assert share_known((), np.array([0, 5])).tolist() == [1, 1]
 
 
 def test_counts_that_do_not_fit_their_edges_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -86,6 +87,82 @@ def test_three_times_the_fraud_alarms_once_its_labels_are_known(model, rows) -> 
         maturity_days=30.0,
     )[0].measures
     assert {one.kind: one.value for one in measures}["label_rate"] is None
+
+
+def slowly_labelled(rows, seed=3, more=0.0):
+    """The same rows with labels that come after 1 to 60 days, and with this share of more fraud, by chance."""
+    generator = np.random.default_rng(seed)
+    delays_ms = np.round(generator.triangular(1, 10, 60, len(rows)) * DAY_MS).astype(np.int64)
+    labels = np.where(generator.random(len(rows)) < more, 1, rows.labels)
+    return labelled(rows.timestamps_ms, labels, rows.timestamps_ms + delays_ms, rows.matrix)
+
+
+@pytest.fixture(scope="module")
+def slow():
+    return slowly_labelled(simulated(6, days=120, rows_a_day=600))
+
+
+@pytest.fixture(scope="module")
+def model_of_slow(slow, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "slow"
+    periods = FitPeriods(START_MS, START_MS + 40 * DAY_MS, START_MS + 80 * DAY_MS, 7.0)
+    configuration = FitConfiguration(DEFAULT_CONFIGURATIONS["logistic_regression"], 0)
+    fit_and_write(slow, configuration, periods, folder, "2026-03-01T00:00:00+00:00", lambda _line: None)
+    return load_model(folder, "tests", "0" * 64)
+
+
+def of_young_weeks(model, rows, reference=None):
+    """Label measures of the weeks from day 85 on, as known at day 120."""
+    periods = drift_by_period(
+        rows,
+        model.score(rows.matrix),
+        reference or model.drift_reference,
+        DriftThresholds(),
+        bounds_ms=weekly_bounds(START_MS + 85 * DAY_MS, START_MS + 120 * DAY_MS),
+        known_by_ms=START_MS + 120 * DAY_MS,
+        maturity_days=7.0,
+    )
+    kinds = ("label_rate", "alert_precision", "calibration")
+    return [{one.kind: one for one in period.measures if one.kind in kinds} for period in periods]
+
+
+def test_young_weeks_are_compared_with_what_was_known_of_the_reference_at_their_age(model_of_slow, slow):
+    weeks = of_young_weeks(model_of_slow, slow)
+    told = [week for week in weeks if week["label_rate"].value is not None]
+    assert len(told) >= 3
+    for week in told:
+        assert all(0.85 < measure.value < 1.15 for measure in week.values())
+        assert not any(measure.alarms for measure in week.values())
+    # Without the delays of the reference the same weeks seem to have lost most of their fraud.
+    former = msgspec.structs.replace(model_of_slow.drift_reference, fraud_delays_hours=())
+    low = [week["label_rate"] for week in of_young_weeks(model_of_slow, slow, former)]
+    assert any(measure.alarms and measure.value < 0.5 for measure in low)
+
+
+def test_what_was_known_of_a_row_counts_as_a_part_of_it(model_of_slow, slow):
+    week = of_young_weeks(model_of_slow, slow)[0]
+    rows = int(((slow.timestamps_ms >= START_MS + 85 * DAY_MS) & (slow.timestamps_ms < START_MS + 92 * DAY_MS)).sum())
+    # Four to five weeks after a fraud three in four are known.
+    assert 0.65 < week["label_rate"].rows / rows < 0.85
+
+
+def test_more_fraud_in_young_weeks_alarms_before_all_of_it_is_known(model_of_slow, slow):
+    attacked = of_young_weeks(model_of_slow, slowly_labelled(slow, more=0.3))
+    assert any(week["label_rate"].alarms and week["label_rate"].value > 2 for week in attacked[2:])
+
+
+def test_a_week_of_which_nothing_can_be_known_yet_says_nothing(model, rows):
+    # Labels come after seven days, all of them.
+    found = drift_by_period(
+        rows,
+        model.score(rows.matrix),
+        model.drift_reference,
+        DriftThresholds(),
+        bounds_ms=[START_MS + 49 * DAY_MS, START_MS + 56 * DAY_MS],
+        known_by_ms=START_MS + 56 * DAY_MS - 1,
+        maturity_days=0.0,
+    )[0].measures
+    assert {one.kind: one.value for one in found if one.kind == "label_rate"} == {"label_rate": None}
 
 
 def test_the_service_measures_the_same_as_the_command(model, rows) -> None:
