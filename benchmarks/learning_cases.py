@@ -82,11 +82,12 @@ def dataset(source: Input, transactions: int, out: Path) -> Measurement:
     from training.building import FilesRequest, ReplayedFiles
     from training.dataset_file import write_dataset
 
-    request = FilesRequest((Path(source.file),), source.mapping, source.feature_set, LABEL_DELAY_DAYS)
+    request = FilesRequest((Path(source.file),), source.mapping, source.feature_set, LABEL_DELAY_DAYS, inputs=None)
     watch = Stopwatch()
     with relaxed_collection(), watch.running():
         replayed = ReplayedFiles(Settings(), request, perf_counter)
-        rows = write_dataset(out, replayed.origin, replayed.features, replayed.blocks(lambda _bytes, _records: None))
+        blocks = replayed.blocks(lambda _bytes, _records: None)
+        rows = write_dataset(out, replayed.origin, replayed.features, blocks, replayed.input_kinds)
     return Measurement(transactions, watch.wall_seconds, watch.cpu_seconds, facts={"rows": rows})
 
 

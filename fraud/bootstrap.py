@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,8 +132,9 @@ def build_pipeline(
     timings: StageTimings,
     period: Period,
     accepts_zero_amounts: bool = False,
+    profile_names: Sequence[str] = (),
 ) -> Pipeline:
-    """A pipeline on these stores; without a policy it stops after the features."""
+    """A pipeline on these stores; without a policy it stops after the features, and reads `profile_names` beside."""
     try:
         tokeniser = token_maker(settings)
         admission = Admission(
@@ -156,4 +157,5 @@ def build_pipeline(
         timings=timings,
         period=period,
         rotation=rotation,
+        profile_names=profile_names,
     )

@@ -148,8 +148,8 @@ ENTITY_WINDOWS = "entity_windows"
 class Pipeline:
     """Takes batches of messages through validate, enrich, features, score, rules and decide.
 
-    Without a `decider` it stops after the features: the training sets and `fraud features` are made so. `rotation` is
-    given while something is remembered under tokens of a key before.
+    Without a `decider` it stops after the features, and reads `profile_names` of the profile: the training sets and
+    `fraud features` are made so. `rotation` is given while something is remembered under tokens of a key before.
     """
 
     def __init__(
@@ -163,6 +163,7 @@ class Pipeline:
         timings: StageTimings,
         period: Period,
         rotation: Rotation | None = None,
+        profile_names: Sequence[str] = (),
     ) -> None:
         self._admission = admission
         self._extraction = extraction
@@ -172,7 +173,7 @@ class Pipeline:
         self._timings = timings
         self._period = period
         self._rotation = rotation
-        names = () if decider is None else decider.inputs.profile_names
+        names = profile_names if decider is None else decider.inputs.profile_names
         self._profile_reads = [PROFILE_FIELDS[name].read for name in names]
 
     async def process(

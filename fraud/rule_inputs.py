@@ -112,7 +112,11 @@ class RuleInputs:
 
     def columns(self, batch: GatheredBatch, scores: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """An array of shape [n] for each name that the policy reads; missing is NaN, in text None."""
-        columns: dict[str, NDArray[Any]] = {SCORE: scores}
+        return {SCORE: scores, **self.unscored_columns(batch)}
+
+    def unscored_columns(self, batch: GatheredBatch) -> dict[str, NDArray[Any]]:
+        """As `columns`, without the score."""
+        columns: dict[str, NDArray[Any]] = {}
         for name, place in self._features.items():
             columns[name] = batch.matrix[:, place]
         for name, place in self._profiles.items():

@@ -125,7 +125,7 @@ def against_champion(
     both = {"candidate": contest.candidate, "champion": contest.champion}
     scores = {name: unrounded_scores(model, matrix) for name, model in both.items()}
     found = evaluate([JudgedPeriod(period.from_ms, judged, scores)], replace(options, baselines=("champion",)))
-    alerts = _alerts(rows, positions, contest, judged.weights, int(np.ptp(judged.days)) + 1)
+    alerts = _alerts(rows, contest, period)
     differences = found.comparisons[0].differences
     gates = (
         evidence_gate(found.frauds),
@@ -183,19 +183,16 @@ def refuse_learned(name: str, model: Model, from_ms: int) -> None:
         )
 
 
-def _alerts(
-    rows: LabelledRows,
-    positions: np.ndarray[tuple[int], np.dtype[np.intp]],
-    contest: Contest,
-    weights: FloatArray,
-    days: int,
-) -> Alerts:
-    policy, matrix = contest.policy, rows.matrix[positions]
+def _alerts(rows: LabelledRows, contest: Contest, period: ContestPeriod) -> Alerts:
+    """Over every payment of the period, whatever is known of its outcome: each of them is decided."""
+    policy, times = contest.policy, rows.timestamps_ms
+    positions = np.flatnonzero((times >= period.from_ms) & (times < period.to_ms))
     columns = policy_columns(policy, rows, positions, contest.kinds)
+    matrix = rows.matrix[positions]
     return Alerts(
-        champion=alert_count(policy, columns, contest.champion.score(matrix), weights),
-        candidate=alert_count(policy, columns, contest.candidate.score(matrix), weights),
-        days=days,
+        champion=alert_count(policy, columns, contest.champion.score(matrix)),
+        candidate=alert_count(policy, columns, contest.candidate.score(matrix)),
+        days=int(np.ptp(times[positions] // DAY_MS)) + 1,
         unread_names=unread_names(policy, rows),
     )
 

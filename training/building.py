@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fraud.bootstrap import condition_names
 from fraud.features import feature_set
 from fraud.features.table import FeatureSet
 from fraud.money import CURRENCY_EXPONENTS
@@ -20,6 +21,7 @@ from fraud.sources import TransactionFiles, load_mapping
 from training.dataset import DatasetError
 from training.labelled_rows import DatasetOrigin, LabelledRows
 from training.metrics.judged import NO_SCENARIO
+from training.policy_inputs import input_kinds, rule_inputs
 
 # Bytes read and transactions processed so far.
 Progress = Callable[[int, int], None]
@@ -27,13 +29,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class FilesRequest:
-    """Transaction files and how to read them. `label_delay_days` counts where the file names no time of its own."""
+    """Transaction files and how to read them. `label_delay_days` counts where the file names no time of its own.
+
+    `inputs`: what policies may read beside features and is wanted, by name; None for all of it.
+    """
 
     paths: tuple[Path, ...]
     mapping_name: str
     feature_set_name: str
     label_delay_days: float
     period: Period = field(default_factory=Period)
+    inputs: frozenset[str] | None = frozenset()
 
 
 class ReplayedFiles:
@@ -49,6 +55,9 @@ class ReplayedFiles:
         self._mapping = load_mapping(request.mapping_name)
         self._files = TransactionFiles(request.paths, self._mapping)
         self.features: FeatureSet = feature_set(request.feature_set_name)
+        kinds = input_kinds(self.features, condition_names(self.features, settings, self._mapping.attribute_kinds))
+        wanted = kinds.keys() if request.inputs is None else request.inputs
+        self.input_kinds = {name: kind for name, kind in kinds.items() if name in wanted}
         self.rejected = 0
         self.first_rejected = ""
 
@@ -74,9 +83,12 @@ class ReplayedFiles:
     def blocks(self, progress: Progress) -> Iterator[FeatureBlock]:
         """Replay the files; `progress` is told after each block."""
         options = ReplayOptions(self._request.period, self._request.label_delay_days)
+        inputs = None
+        if self.input_kinds:
+            inputs = rule_inputs(self.features, self.input_kinds, self.input_kinds, self.origin.base_exponent)
         records = 0
         for block in iterate_features(
-            self._settings, self._files, self._mapping, self.features, options, StageTimings(self._clock)
+            self._settings, self._files, self._mapping, self.features, options, StageTimings(self._clock), inputs
         ):
             records += len(block.transaction_ids)
             if block.rejected and not self.rejected:
@@ -87,9 +99,12 @@ class ReplayedFiles:
             yield block
 
 
-def rows_of_blocks(origin: DatasetOrigin, blocks: Iterable[FeatureBlock]) -> LabelledRows:
-    """Labelled rows in memory, equal to those that are written to a dataset and read back. Raises `DatasetError`."""
-    collected = _Collected()
+def rows_of_blocks(origin: DatasetOrigin, blocks: Iterable[FeatureBlock], inputs: Collection[str] = ()) -> LabelledRows:
+    """Labelled rows in memory, equal to those that are written to a dataset and read back. Raises `DatasetError`.
+
+    Of the inputs of rules the named ones are kept, as far as the blocks have them.
+    """
+    collected = _Collected(inputs)
     for block in blocks:
         if block.transaction_ids:
             collected.add(block)
@@ -101,13 +116,18 @@ def rows_of_blocks(origin: DatasetOrigin, blocks: Iterable[FeatureBlock]) -> Lab
 class _Collected:
     """The arrays of blocks: their transactions and lists would take ten times the memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Collection[str]) -> None:
         self.parts: list[tuple[np.ndarray[Any, Any], ...]] = []
+        self._wanted = frozenset(inputs)
+        self._inputs: dict[str, list[np.ndarray[Any, Any]]] = {}
         self._customers: dict[str, int] = {}
         self._scenarios: dict[str, int] = {}
 
     def add(self, block: FeatureBlock) -> None:
         customers, scenarios = self._customers, self._scenarios
+        held = {**block.inputs, "transaction_id": np.array(block.transaction_ids, dtype=object)}
+        for name in self._wanted & held.keys():
+            self._inputs.setdefault(name, []).append(held[name])
         self.parts.append(
             (
                 block.matrix,
@@ -144,4 +164,5 @@ class _Collected:
             scenarios=scenarios,
             scenario_names=tuple(self._scenarios),
             weights=weights,
+            inputs={name: np.concatenate(parts) for name, parts in self._inputs.items()},
         )

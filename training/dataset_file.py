@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fraud.features.table import FeatureSet
 from fraud.replay.decision_table import feature_columns, feature_fields
 from fraud.replay.feature_blocks import FeatureBlock
 from fraud.replay.outputs import OutputFolder, ParquetOutput
+from fraud.rules.values import Kind
 from training.dataset import DatasetError
 from training.labelled_rows import FRAUD, NEVER_KNOWN_MS, UNKNOWN, DatasetOrigin, LabelledRows
 
@@ -36,18 +37,32 @@ _ROW_FIELDS = (
 )
 
 
-def write_dataset(path: Path, origin: DatasetOrigin, features: FeatureSet, blocks: Iterable[FeatureBlock]) -> int:
+_INPUT_TYPES = {Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_(), Kind.TEXT: pa.string()}
+
+
+def write_dataset(
+    path: Path,
+    origin: DatasetOrigin,
+    features: FeatureSet,
+    blocks: Iterable[FeatureBlock],
+    input_kinds: Mapping[str, Kind] | None = None,
+) -> int:
     """Write the rows of `blocks` to `path`, which has its name only when it is whole; returns how many.
 
-    Raises `OutputError` where nothing can be written, `DatasetError` when there are no rows.
+    `input_kinds`: the inputs of rules that every block has, by name, with their types; none unless given. Raises
+    `OutputError` where nothing can be written, `DatasetError` when there are no rows.
     """
-    schema = pa.schema([*_ROW_FIELDS, *feature_fields(features)], metadata={_ORIGIN_KEY: msgspec.json.encode(origin)})
+    held = {field.name for field in _ROW_FIELDS}
+    inputs = {name: _INPUT_TYPES[kind] for name, kind in (input_kinds or {}).items() if name not in held}
+    fields = [*_ROW_FIELDS, *(pa.field(name, of_type) for name, of_type in inputs.items()), *feature_fields(features)]
+    schema = pa.schema(fields, metadata={_ORIGIN_KEY: msgspec.json.encode(origin)})
     rows = 0
     with OutputFolder(path.parent) as folder:
         with closing(ParquetOutput(folder.path(path.name), schema)) as output:
             for block in blocks:
                 if block.transaction_ids:
-                    output.write([*_row_columns(block), *feature_columns(features, block.matrix)])
+                    of_rules = [_input_column(block.inputs[name], of_type) for name, of_type in inputs.items()]
+                    output.write([*_row_columns(block), *of_rules, *feature_columns(features, block.matrix)])
                 rows += len(block.transaction_ids)
         if not rows:
             raise DatasetError("there are no transactions in the period: nothing was written")
@@ -72,6 +87,13 @@ def _row_columns(block: FeatureBlock) -> list[pa.Array]:
     ]
 
 
+def _input_column(values: np.ndarray[Any, Any], of_type: pa.DataType) -> pa.Array:
+    if pa.types.is_string(of_type):
+        return pa.array(values, of_type)
+    missing = np.isnan(values)
+    return pa.array(values == 1 if pa.types.is_boolean(of_type) else values, of_type, mask=missing)
+
+
 def dataset_origin(path: Path) -> DatasetOrigin | None:
     """What the file says about itself; None if it is not a dataset. Raises `DatasetError` if it cannot be read."""
     try:
@@ -88,19 +110,22 @@ def dataset_origin(path: Path) -> DatasetOrigin | None:
         raise DatasetError(f"{path} was written by another version: {error}. Make the dataset again") from error
 
 
-def read_dataset(path: Path) -> LabelledRows:
-    """Read a dataset. Raises `DatasetError`, naming the file, if it is not one or is damaged."""
+def read_dataset(path: Path, inputs: Collection[str] = ()) -> LabelledRows:
+    """Read a dataset, and those of the named inputs of rules that it holds.
+
+    Raises `DatasetError`, naming the file, if it is not one or is damaged.
+    """
     origin = dataset_origin(path)
     if origin is None:
         raise DatasetError(f"{path} is not a dataset; fraud-train dataset writes one")
     try:
         with pq.ParquetFile(path) as file:
-            return _read(file, origin)
+            return _read(file, origin, inputs)
     except (pa.ArrowException, KeyError, OSError) as error:
         raise DatasetError(f"{path} is damaged: {error}. Make the dataset again") from error
 
 
-def _read(file: pq.ParquetFile, origin: DatasetOrigin) -> LabelledRows:
+def _read(file: pq.ParquetFile, origin: DatasetOrigin, inputs: Collection[str]) -> LabelledRows:
     count = file.metadata.num_rows
     matrix = np.empty((count, len(origin.feature_names)))
     start = 0
@@ -123,7 +148,16 @@ def _read(file: pq.ParquetFile, origin: DatasetOrigin) -> LabelledRows:
         scenarios=scenarios,
         scenario_names=scenario_names,
         weights=columns["row_weight"].to_numpy(),
+        inputs=_inputs(file, sorted(set(inputs) - set(origin.feature_names))),
     )
+
+
+def _inputs(file: pq.ParquetFile, names: list[str]) -> dict[str, np.ndarray[Any, Any]]:
+    held = file.read([name for name in names if name in file.schema_arrow.names])
+    return {
+        name: held[name].to_numpy() if pa.types.is_string(held[name].type) else _as_float(held[name])
+        for name in held.column_names
+    }
 
 
 def _groups(file: pq.ParquetFile, names: tuple[str, ...]) -> Iterator[pa.Table]:

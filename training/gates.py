@@ -19,7 +19,7 @@ MOST_MICROSECONDS_A_ROW = 100.0
 
 
 class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Alerts that the policy raises over `days` days with the scores of either model, rows counted by their weight.
+    """Alerts that the policy raises over `days` days with the scores of either model.
 
     `unread_names`: what conditions read and the rows do not hold. There it is missing, for both models alike.
     """

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from fraud.decision import ACTIONS, BLOCK
+from fraud.decision import ACTIONS, BLOCK, Scalar
 from fraud.features.table import FeatureSet
 from fraud.labels import resolve_labels
 from fraud.ports import StoredDecision
 from fraud.replay.feature_blocks import FeatureBlock
-from fraud.rule_inputs import GatheredBatch
+from fraud.rule_inputs import GatheredBatch, RuleInputs
 from fraud.transaction import Label, Transaction
 from training.dataset import DatasetError
 from training.labelled_rows import FRAUD, LEGITIMATE, NEVER_KNOWN_MS, UNKNOWN, known_labels
@@ -47,6 +47,7 @@ class _Frozen(msgspec.Struct):
     score: float | None = None
     action: str = "allow"
     assignment_probability: float = 1.0
+    profile: dict[str, Scalar] = {}
 
 
 _decode = msgspec.json.Decoder(_Frozen).decode
@@ -57,6 +58,7 @@ class HistoryRow(NamedTuple):
 
     `score` is that of the model which decided, `model_name` its name, None without one; `shadow_scores` are those of
     models in shadow, by what history calls them. `is_blocked` and `assignment_probability` are of the action taken.
+    `profile` is what the policy read of it.
     """
 
     source: str
@@ -69,6 +71,7 @@ class HistoryRow(NamedTuple):
     shadow_scores: Mapping[str, float]
     is_blocked: bool = False
     assignment_probability: float = 1.0
+    profile: Mapping[str, Scalar] = {}
 
 
 @dataclass
@@ -113,6 +116,7 @@ class DecidedHistory:
                 shadow_scores,
                 frozen.action == ACTIONS[BLOCK],
                 frozen.assignment_probability,
+                frozen.profile,
             )
         )
 
@@ -143,10 +147,16 @@ class KnownRows:
         """Event times, UTC milliseconds, int64 [n]."""
         return np.array([row.transaction.timestamp_ms for row in self.rows], dtype=np.int64)
 
-    def blocks(self) -> Iterator[FeatureBlock]:
+    @property
+    def profile_names(self) -> frozenset[str]:
+        """What every decision holds of the profile: policies that decided since may have read more of it, or less."""
+        return frozenset.intersection(*(frozenset(row.profile) for row in self.rows)) if self.rows else frozenset()
+
+    def blocks(self, inputs: RuleInputs | None = None) -> Iterator[FeatureBlock]:
         """The known rows, as the replay of a file would give them, and those whose outcome a block prevented.
 
-        Raises `DatasetError` if nothing is known.
+        `inputs` of rules are read beside; every decision must hold what they read of the profile. Raises
+        `DatasetError` if nothing is known.
         """
         known = np.flatnonzero((self.labels != UNKNOWN) | (self.weights == 0))
         if (self.labels == UNKNOWN).all():
@@ -157,7 +167,8 @@ class KnownRows:
         for start in range(0, len(known), _BLOCK_ROWS):
             places = known[start : start + _BLOCK_ROWS]
             rows = [self.rows[place] for place in places]
-            yield _block(rows, self.labels[places], self.label_known_at_ms[places], self.weights[places])
+            known_at_ms = self.label_known_at_ms[places]
+            yield _block(rows, self.labels[places], known_at_ms, self.weights[places], inputs)
 
 
 def known_rows(
@@ -214,11 +225,16 @@ def known_since_ms(labels: Iterable[Label], known_by_ms: int) -> int:
     return since_ms
 
 
-def _block(rows: Sequence[HistoryRow], labels: Any, label_known_at_ms: Any, weights: Any) -> FeatureBlock:
+def _block(
+    rows: Sequence[HistoryRow], labels: Any, label_known_at_ms: Any, weights: Any, inputs: RuleInputs | None
+) -> FeatureBlock:
     transactions = [row.transaction for row in rows]
     matrix = np.array([row.features for row in rows], dtype=np.float64)
+    names = () if inputs is None else inputs.profile_names
+    profiles = [[row.profile[name] for name in names] for row in rows]
+    gathered = GatheredBatch(transactions, matrix.tolist(), matrix, profiles, np.zeros(len(rows), dtype=np.bool_))
     return FeatureBlock(
-        gathered=GatheredBatch(transactions, matrix.tolist(), matrix, [], np.zeros(len(rows), dtype=np.bool_)),
+        gathered=gathered,
         transaction_ids=[transaction.transaction_id for transaction in transactions],
         timestamps_ms=np.array([transaction.timestamp_ms for transaction in transactions], dtype=np.int64),
         labels=labels,
@@ -227,4 +243,5 @@ def _block(rows: Sequence[HistoryRow], labels: Any, label_known_at_ms: Any, weig
         scenarios=[None] * len(rows),
         weights=weights,
         rejected=(),
+        inputs={} if inputs is None else inputs.unscored_columns(gathered),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -42,7 +43,8 @@ class LabelledRows:
     says in the end, 1 fraud, 0 legitimate, -1 no label; `label_known_at_ms` int64 [n], -1 for never;
     `base_amounts_minor` int64 [n]; `customers` int32 [n], a number for each customer; `scenarios` int32 [n], positions
     in `scenario_names` or -1; `weights` float64 [n], how many payments the outcome of each row stands for: 0 where it
-    was prevented by a block, above 1 where a control group let through one of several.
+    was prevented by a block, above 1 where a control group let through one of several. `inputs` are arrays [n] of what
+    policies read beside features, by name, as far as somebody asked for them and they are known.
     """
 
     origin: DatasetOrigin
@@ -55,6 +57,7 @@ class LabelledRows:
     scenarios: CodeArray
     scenario_names: Sequence[str]
     weights: FloatArray
+    inputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows, n."""

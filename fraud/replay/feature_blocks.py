@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,9 @@ from fraud.features.table import FeatureSet
 from fraud.pipeline import StageTimings
 from fraud.replay.run import Replay, ReplayedBatch, ReplayOptions
 from fraud.report.batch import FRAUD, LEGITIMATE, UNKNOWN
-from fraud.rule_inputs import GatheredBatch
+from fraud.rule_inputs import GatheredBatch, RuleInputs
 from fraud.settings import Settings
-from fraud.sources.mapping import Mapping
+from fraud.sources.mapping import Mapping as ColumnMapping
 from fraud.sources.reader import TransactionFiles
 from fraud.sources.records import RejectedRecord
 
@@ -29,7 +30,8 @@ class FeatureBlock:
 
     `timestamps_ms`, `label_known_at_ms` (-1 never) and `base_amounts_minor`: int64 [n]; `labels` int8 [n]: 1 fraud,
     0 legitimate, -1 unknown; `matrix` float64 [n, features], NaN is missing. `scenarios` are for analysis only.
-    `weights` float64 [n]: how many payments the outcome of each stands for, 0 where a block prevented it.
+    `weights` float64 [n]: how many payments the outcome of each stands for, 0 where a block prevented it. `inputs` are
+    arrays [n] of what else rules may read, by name, typed as `fraud.rules.values.Kind` says.
     """
 
     gathered: GatheredBatch
@@ -41,6 +43,7 @@ class FeatureBlock:
     scenarios: list[str | None]
     weights: NDArray[np.float64]
     rejected: Sequence[RejectedRecord]
+    inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -51,28 +54,30 @@ class FeatureBlock:
 def iterate_features(
     settings: Settings,
     files: TransactionFiles,
-    mapping: Mapping,
+    mapping: ColumnMapping,
     feature_set: FeatureSet,
     options: ReplayOptions,
     timings: StageTimings,
+    inputs: RuleInputs | None = None,
 ) -> Iterator[FeatureBlock]:
-    """The features of `feature_set` for the transactions of the period, block by block."""
+    """The features of `feature_set` for the transactions of the period, block by block, with these inputs of rules."""
     artefacts = load_artefacts(settings, feature_set.name, mapping.attribute_kinds, policy_file=None, model_folder=None)
-    replay = Replay(settings, artefacts, mapping, options, timings)
+    profile_names = () if inputs is None else inputs.profile_names
+    replay = Replay(settings, artefacts, mapping, options, timings, profile_names=profile_names)
     batches = replay.batches(files)
     with asyncio.Runner() as runner:
         while True:
             batch = runner.run(_following(batches))
             if batch is None:
                 return
-            yield _block(batch, replay)
+            yield _block(batch, replay, inputs)
 
 
 async def _following(batches: AsyncGenerator[ReplayedBatch, None]) -> ReplayedBatch | None:
     return await anext(batches, None)
 
 
-def _block(batch: ReplayedBatch, replay: Replay) -> FeatureBlock:
+def _block(batch: ReplayedBatch, replay: Replay, inputs: RuleInputs | None) -> FeatureBlock:
     gathered = batch.result.gathered
     labels, known_at_ms = [], []
     truths = [batch.records[position].label for position in batch.result.positions]
@@ -96,4 +101,5 @@ def _block(batch: ReplayedBatch, replay: Replay) -> FeatureBlock:
         # A file says what became of every payment.
         weights=np.ones(len(truths)),
         rejected=batch.rejected,
+        inputs={} if inputs is None else inputs.unscored_columns(gathered),
     )

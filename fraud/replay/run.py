@@ -68,6 +68,7 @@ class Replay:
         timings: StageTimings,
         *,
         sweep_every_records: int = SWEEP_EVERY_RECORDS,
+        profile_names: Sequence[str] = (),
     ) -> None:
         self.customers = MemoryCustomers()
         self.entities = MemoryEntities()
@@ -87,6 +88,7 @@ class Replay:
             timings=timings,
             period=options.period,
             accepts_zero_amounts=mapping.accepts_zero_amounts,
+            profile_names=profile_names,
         )
 
     async def batches(self, files: TransactionFiles) -> AsyncGenerator[ReplayedBatch, None]:

@@ -75,11 +75,12 @@ def dataset(
         click.echo(maturity_table(weeks, known_by_ms))
         return
     with refusals_for_people():
-        request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period)
+        request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period, inputs=None)
         replayed = ReplayedFiles(load_settings(), request, perf_counter)
         try:
             with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
-                written = write_dataset(out, replayed.origin, replayed.features, replayed.blocks(advance))
+                blocks = replayed.blocks(advance)
+                written = write_dataset(out, replayed.origin, replayed.features, blocks, replayed.input_kinds)
         finally:
             # Also where every record was refused, and nothing else says why nothing is left.
             say_refused(replayed.rejected, replayed.first_rejected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +12,7 @@ import click
 from training.commands.options import RefusedError
 
 if TYPE_CHECKING:
+    from fraud.rules.values import Kind
     from fraud.settings import Settings
     from fraud.transaction import Label
     from training.history_dataset import DecidedHistory, Identity, KnownRows
@@ -31,10 +32,13 @@ class HistoryRequest(NamedTuple):
 def write_history_dataset(settings: Settings, request: HistoryRequest, out: Path) -> list[WeekMaturity]:
     """Write the dataset to `out` and say what is in it; returns how mature each week of history is."""
     from training.dataset_file import write_dataset
+    from training.policy_inputs import rule_inputs
 
     history, labels = read_history(settings, request)
     known = rows_as_known(history, labels, request)
-    written = write_dataset(out, _origin(settings, request), history.features, known.blocks())
+    origin, kinds = _origin(settings, request), held_kinds(settings, history, known)
+    inputs = rule_inputs(history.features, kinds, kinds, origin.base_exponent)
+    written = write_dataset(out, origin, history.features, known.blocks(inputs), kinds)
     click.echo(f"{written:,} rows with {len(history.features.names)} features written to {out}")
     left_out = {
         "not known yet": len(known.rows) - written,
@@ -47,12 +51,28 @@ def write_history_dataset(settings: Settings, request: HistoryRequest, out: Path
     return maturity_of(known)
 
 
-def history_rows(settings: Settings, request: HistoryRequest) -> LabelledRows:
-    """The rows of a dataset from history, in memory. Raises `DatasetError`, `RefusedError`."""
+def history_rows(settings: Settings, request: HistoryRequest, names: Collection[str]) -> LabelledRows:
+    """The rows of a dataset from history, in memory, with the named inputs of rules as far as decisions hold them.
+
+    Raises `DatasetError`, `RefusedError`.
+    """
     from training.building import rows_of_blocks
+    from training.policy_inputs import rule_inputs
 
     history, labels = read_history(settings, request)
-    return rows_of_blocks(_origin(settings, request), rows_as_known(history, labels, request).blocks())
+    known, origin = rows_as_known(history, labels, request), _origin(settings, request)
+    inputs = rule_inputs(history.features, held_kinds(settings, history, known), names, origin.base_exponent)
+    return rows_of_blocks(origin, known.blocks(inputs), names)
+
+
+def held_kinds(settings: Settings, history: DecidedHistory, known: KnownRows) -> dict[str, Kind]:
+    """The inputs of rules that every decision holds, with their types: of the profile, what every policy has read."""
+    from fraud.bootstrap import condition_names
+    from training.policy_inputs import input_kinds
+
+    held = {f"profile.{name}" for name in known.profile_names}
+    kinds = input_kinds(history.features, condition_names(history.features, settings, {}))
+    return {name: kind for name, kind in kinds.items() if name in held or not name.startswith("profile.")}
 
 
 def rows_as_known(history: DecidedHistory, labels: dict[Identity, list[Label]], request: HistoryRequest) -> KnownRows:

@@ -119,10 +119,12 @@ def load_rows(
     *,
     from_ms: int | None = None,
     to_ms: int | None = None,
+    inputs: frozenset[str] = frozenset(),
 ) -> LabelledRows:
     """Rows of one dataset, or of transaction files replayed through the core with a progress bar.
 
-    Rows before `from_ms` warm the state, `to_ms` is exclusive; a dataset is taken whole. Raises what reading raises.
+    Rows before `from_ms` warm the state, `to_ms` is exclusive; a dataset is taken whole. Named `inputs` of rules are
+    kept with the rows. Raises what reading raises.
     """
     import math
     from time import perf_counter
@@ -137,15 +139,15 @@ def load_rows(
 
     datasets = [file for file in files if file.suffix == ".parquet" and dataset_origin(file) is not None]
     if datasets and len(files) == 1:
-        return read_dataset(datasets[0])
+        return read_dataset(datasets[0], inputs)
     if datasets:
         raise DatasetError(f"{datasets[0]} is a dataset, which is taken alone: name one dataset, or transaction files")
     period = Period(-math.inf if from_ms is None else from_ms, math.inf if to_ms is None else to_ms)
-    request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period)
+    request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period, inputs)
     replayed = ReplayedFiles(load_settings(), request, perf_counter)
     try:
         with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
-            return rows_of_blocks(replayed.origin, replayed.blocks(advance))
+            return rows_of_blocks(replayed.origin, replayed.blocks(advance), inputs)
     finally:
         # Also where every record was refused, and nothing else says why nothing is left.
         say_refused(replayed.rejected, replayed.first_rejected)

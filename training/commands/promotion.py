@@ -66,12 +66,14 @@ def compare(
     when a gate fails.
     """
     from training.against_champion import ContestPeriod
+    from training.policy_inputs import needed_inputs
 
     if not from_ms < to_ms:
         raise click.UsageError("--from must be before --to")
     with refusals_for_people():
         registry_path = chosen_registry(folder)
-        rows = load_rows(files, mapping_name, feature_set_name, label_delay_days, to_ms=to_ms)
+        inputs = needed_inputs(active_policy()[0])
+        rows = load_rows(files, mapping_name, feature_set_name, label_delay_days, to_ms=to_ms, inputs=inputs)
         period = ContestPeriod(from_ms, to_ms, last_known_ms(rows, to_ms), removed_days)
         kept = judged_against_champion(registry_path, name, rows, period, draws=draws, seed=seed)
     click.echo(comparison_text(kept.content))

@@ -130,14 +130,22 @@ def known_rows_of(source: Source) -> LabelledRows:
     import math
 
     from fraud.settings import load_settings
+    from training.commands.promotion import active_policy
+    from training.policy_inputs import needed_inputs
 
+    inputs = needed_inputs(active_policy()[0])
     if not source.files:
         request = HistoryRequest(
             source.feature_set_name, -math.inf, source.as_of_ms, source.as_of_ms, source.maturity_days
         )
-        return history_rows(load_settings(), request)
+        return history_rows(load_settings(), request, inputs)
     rows = load_rows(
-        source.files, source.mapping_name, source.feature_set_name, source.label_delay_days, to_ms=source.as_of_ms
+        source.files,
+        source.mapping_name,
+        source.feature_set_name,
+        source.label_delay_days,
+        to_ms=source.as_of_ms,
+        inputs=inputs,
     )
     return rows.known_at(source.as_of_ms, source.maturity_days)
 
