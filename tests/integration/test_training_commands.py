@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -246,6 +250,37 @@ def test_a_dataset_says_how_mature_each_week_is_and_reads_back_what_was_computed
     assert np.array_equal(rows.matrix, again.matrix, equal_nan=True)
     assert rows.origin == again.origin
     assert len(rows) == sum(int(line[1].replace(",", "")) for line in lines)
+
+
+def test_ctrl_c_ends_a_search_with_the_best_trial_so_far_and_says_so(dataset, tmp_path):
+    configuration = tmp_path / "long.yaml"
+    # Far more trials than anybody waits for.
+    leaves = [str(number) for number in range(2, 60)]
+    configuration.write_text(
+        "estimator: {kind: boosting, tree_count: 60, min_rows_per_leaf: 10}\n"
+        f"search: {{choices: {{max_leaves: [{', '.join(leaves)}]}}, trials: 58, weeks: 1}}\n"
+    )
+    periods = ("--train-from", "2026-01-01", "--train-to", "2026-02-03", "--validate-to", "2026-02-09")
+    command = [Path(sys.executable).with_name("fraud-train"), "fit", dataset, *periods, "--config", configuration]
+    with subprocess.Popen(
+        [*command, "--out", tmp_path / "best"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as fitting:
+        first, second = fitting.stderr.readline(), fitting.stderr.readline()
+        fitting.send_signal(signal.SIGINT)
+        said, told = fitting.communicate()
+    assert first.startswith("trial 1 of 58: average_precision")
+    assert second.startswith("trial 2 of 58")
+    assert fitting.returncode == 0, told
+    assert re.search(r"interrupted: fitted with the best of \d+ finished trials", told)
+    assert "written to" in said
+    # What was fitted is the best of what was told.
+    values = {
+        line.split("max_leaves ")[1].strip(): float(line.split()[5])
+        for line in (first + second + told).splitlines()
+        if line.startswith("trial")
+    }
+    manifest = json.loads((tmp_path / "best" / "manifest.json").read_bytes())
+    assert str(manifest["training"]["configuration"]["max_leaves"]) == max(values, key=values.__getitem__)
 
 
 def test_a_file_that_is_no_dataset_is_refused(transactions, tmp_path):
