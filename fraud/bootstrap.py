@@ -133,11 +133,15 @@ def build_pipeline(
     period: Period,
     accepts_zero_amounts: bool = False,
     profile_names: Sequence[str] = (),
+    admission: Admission | None = None,
 ) -> Pipeline:
-    """A pipeline on these stores; without a policy it stops after the features, and reads `profile_names` beside."""
+    """A pipeline on these stores; without a policy it stops after the features, and reads `profile_names` beside.
+
+    `admission` is given where messages have been admitted before.
+    """
     try:
         tokeniser = token_maker(settings)
-        admission = Admission(
+        admission = admission or Admission(
             artefacts.rates,
             tokeniser,
             settings.tokenised_fields,

@@ -79,7 +79,8 @@ class DecidedHistory:
     """The decisions of a period that can be learned from, and how many could not.
 
     `degraded` were decided without a part of the service, `other_features` with another version of the feature set: in
-    both, values are not what the model will see. About two kilobytes a row are kept.
+    both, values are not what the model will see. With `is_replayed` they are taken, too, and no row has features: those
+    that are computed anew come in their place (`training.history_replay`). About two kilobytes a row are kept.
     """
 
     features: FeatureSet
@@ -88,6 +89,7 @@ class DecidedHistory:
     rows: list[HistoryRow] = field(default_factory=list)
     degraded: int = 0
     other_features: int = 0
+    is_replayed: bool = False
 
     def add(self, stored: StoredDecision, shadow_scores: Mapping[str, float]) -> None:
         """Take a decision in, if it is of the period."""
@@ -95,14 +97,17 @@ class DecidedHistory:
         if not self.from_ms <= transaction.timestamp_ms < self.to_ms:
             return
         frozen = _decode(stored.canonical)
-        if frozen.versions.feature_set.hash != self.features.schema_hash:
+        if self.is_replayed:
+            matrix_row = np.empty(0)
+        elif frozen.versions.feature_set.hash != self.features.schema_hash:
             self.other_features += 1
             return
-        if frozen.degraded:
+        elif frozen.degraded:
             self.degraded += 1
             return
-        values = [frozen.features[name] for name in self.features.names]
-        matrix_row = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        else:
+            values = [frozen.features[name] for name in self.features.names]
+            matrix_row = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
         model = frozen.versions.model
         self.rows.append(
             HistoryRow(

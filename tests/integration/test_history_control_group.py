@@ -80,6 +80,15 @@ def test_history_with_a_control_group_is_weighted_and_the_report_says_so(
     assert abs(rows.weights.sum() - len(rows)) < 4 * np.sqrt(blocked.sum())
     assert len(rows) == len(payments.read_text().splitlines())
 
+    # The same features, computed anew from the transactions: how a new feature would be backfilled.
+    anew = tmp_path / "anew.parquet"
+    told = train(
+        environment,
+        *("dataset", "--from-history", "--replayed", "--as-of", "2027-01-01", "--maturity-days", "2", "--out", anew),
+    )
+    assert f"{len(rows):,} rows with" in told
+    assert read_dataset(anew).matrix.tobytes() == rows.matrix.tobytes()
+
     periods = ("--train-from", "2026-01-01", "--train-to", "2026-01-18", "--validate-to", "2026-01-31")
     train(environment, "fit", rows_file, *periods, "--maturity-days", "2", "--out", tmp_path / "model")
     judged = ("--model", tmp_path / "model", "--from", "2026-01-18", "--to", "2026-01-31", "--draws", "20")

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 @click.option(
     "--as-of", "as_of_ms", type=moment_ms, metavar="TIME", help="Say how mature labels are at this time; the end."
 )
+@click.option(
+    "--replayed",
+    "is_replayed",
+    is_flag=True,
+    help="With --from-history: compute the features anew from its transactions.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The Parquet file to write.")
 def dataset(
     *,
@@ -45,12 +51,14 @@ def dataset(
     from_ms: int | None,
     to_ms: int | None,
     as_of_ms: int | None,
+    is_replayed: bool,
     out: Path,
 ) -> None:
     """Compute the features of FILE... through the core and write them with labels and the times these became known.
 
     With --from-history the features are those frozen in the decisions of the service, with labels as known --as-of, now
-    unless given; what was decided without a part of the service is left out, and what is not known yet.
+    unless given; what was decided without a part of the service is left out, and what is not known yet. With --replayed
+    they are computed anew, as for a feature that is new: nothing is left out then but what is not known yet.
     """
     import math
     from time import perf_counter, time_ns
@@ -65,11 +73,13 @@ def dataset(
 
     if from_history == bool(files):
         raise click.UsageError("give either FILE... or --from-history")
+    if is_replayed and not from_history:
+        raise click.UsageError("--replayed goes with --from-history: files are always replayed")
     maturity = label_delay_days if maturity_days is None else maturity_days
     period = Period(-math.inf if from_ms is None else from_ms, math.inf if to_ms is None else to_ms)
     if from_history:
         known_by_ms = time_ns() // 1_000_000 if as_of_ms is None else as_of_ms
-        wanted = HistoryRequest(feature_set_name, period.from_ms, period.to_ms, known_by_ms, maturity)
+        wanted = HistoryRequest(feature_set_name, period.from_ms, period.to_ms, known_by_ms, maturity, is_replayed)
         with refusals_for_people():
             weeks = write_history_dataset(load_settings(), wanted, out)
         click.echo(maturity_table(weeks, known_by_ms))

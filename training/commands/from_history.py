@@ -12,6 +12,7 @@ import click
 from training.commands.options import RefusedError
 
 if TYPE_CHECKING:
+    from fraud.ports import StoredDecision
     from fraud.rules.values import Kind
     from fraud.settings import Settings
     from fraud.transaction import Label
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
 
 
 class HistoryRequest(NamedTuple):
-    """What of history is wanted. Times are UTC milliseconds, `to_ms` exclusive; `known_by_ms`: labels as known then."""
+    """What of history is wanted. Times are UTC milliseconds, `to_ms` exclusive; `known_by_ms`: labels as known then.
+
+    `is_replayed`: features are computed anew from the transactions instead of taken as decisions hold them.
+    """
 
     feature_set_name: str
     from_ms: float
     to_ms: float
     known_by_ms: int
     maturity_days: float
+    is_replayed: bool = False
 
 
 def write_history_dataset(settings: Settings, request: HistoryRequest, out: Path) -> list[WeekMaturity]:
@@ -103,26 +108,35 @@ def read_history(settings: Settings, request: HistoryRequest) -> tuple[DecidedHi
 
     from fraud.ports import StoreUnavailableError
     from fraud.progress import SHOWN_AFTER_SECONDS
+    from training.history_replay import replayed_features, with_features
 
     with tqdm(unit=" decisions", unit_scale=True, delay=SHOWN_AFTER_SECONDS, disable=None) as bar:
         try:
-            return asyncio.run(_read(settings, request, bar.update))
+            history, labels, events = asyncio.run(_read(settings, request, bar.update))
         except (BotoCoreError, ClientError, StoreUnavailableError) as error:
             raise RefusedError(
                 f"history cannot be read: {error}; does DynamoDB run, and are the tables there?"
             ) from error
+    if request.is_replayed:
+        with tqdm(total=len(events), unit=" events", delay=SHOWN_AFTER_SECONDS, disable=None) as bar:
+            found = replayed_features(settings, history.features, events, labels, bar.update)
+        history.rows = with_features(history.rows, found)
+    return history, labels
 
 
 async def _read(
     settings: Settings, request: HistoryRequest, on_decision: Callable[[], object]
-) -> tuple[DecidedHistory, dict[Identity, list[Label]]]:
+) -> tuple[DecidedHistory, dict[Identity, list[Label]], list[StoredDecision]]:
     from fraud.features import feature_set
     from fraud.live.dynamodb_client import dynamodb_client
     from fraud.stores.dynamodb import DynamoCustomerTables
     from fraud.stores.dynamodb_labels import DynamoLabels
     from training.history_dataset import DecidedHistory
 
-    history = DecidedHistory(feature_set(request.feature_set_name), request.from_ms, request.to_ms)
+    history = DecidedHistory(
+        feature_set(request.feature_set_name), request.from_ms, request.to_ms, is_replayed=request.is_replayed
+    )
+    events: list[StoredDecision] = []
     labels: dict[Identity, list[Label]] = {}
     async with dynamodb_client(settings) as client:
         # Nothing is written, so what decisions would be compressed against does not matter.
@@ -132,7 +146,10 @@ async def _read(
             on_decision()
         async for of_transaction in DynamoLabels(client, settings.table_prefix).every_transaction():
             labels[of_transaction[0].user_id, of_transaction[0].transaction_id] = of_transaction
-    return history, labels
+        if request.is_replayed:
+            # Refunds and reversals too, which are not decided.
+            events = [record.stored async for record in tables.every_event()]
+    return history, labels, events
 
 
 def _origin(settings: Settings, request: HistoryRequest) -> DatasetOrigin:
