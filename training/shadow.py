@@ -19,6 +19,7 @@ CHAMPION = "champion"
 class ShadowComparison:
     """One model in shadow: `rows` that it and a champion have scored, of which `unknown` have no label yet.
 
+    `blocked` have no outcome to judge by, and never will: see `training.history_dataset.outcome_weights`.
     `champions` are the models that decided them. `mean_difference` is the mean of its score less the champion's, over
     all rows. `evaluation` judges both on the rows with a label, None while these have one class alone.
     """
@@ -27,6 +28,7 @@ class ShadowComparison:
     champions: Sequence[str]
     rows: int
     unknown: int
+    blocked: int
     mean_difference: float
     evaluation: Evaluation | None
 
@@ -51,7 +53,8 @@ def _compare(name: str, known: KnownRows, options: EvaluationOptions) -> ShadowC
         shadow_name=name,
         champions=sorted({row.model_name for row in rows if row.model_name is not None}),
         rows=len(rows),
-        unknown=int((labels == UNKNOWN).sum()),
+        unknown=int(((labels == UNKNOWN) & (weights > 0)).sum()),
+        blocked=int((weights == 0).sum()),
         mean_difference=float((shadow - champion).mean()) if rows else 0.0,
         evaluation=evaluate([JudgedPeriod(int(judged.timestamps_ms.min()), judged, scores)], options)
         if is_telling

@@ -120,6 +120,24 @@ def test_without_labels_there_is_nothing_to_judge_by_yet():
     assert (comparison.unknown, comparison.evaluation) == (20, None)
 
 
+def test_what_the_champion_blocked_is_told_apart_and_not_judged():
+    labels = [int(place % 10 == 0) for place in range(200)]
+    labels[:20] = [-1] * 20
+    found = known(labels)
+    found.weights[:30] = 0.0
+    (comparison,) = compare_shadows(found, OPTIONS)
+    assert (comparison.rows, comparison.unknown, comparison.blocked) == (200, 0, 30)
+    assert comparison.evaluation.rows == 170
+
+
+def test_what_a_control_group_let_through_counts_for_what_it_stands_for():
+    labels = [int(place % 10 == 0) for place in range(200)]
+    plain, weighted = known(labels), known(labels)
+    weighted.weights[::10] = 4.0
+    amounts = [compare_shadows(found, OPTIONS)[0].evaluation.fraud_amount_minor for found in (plain, weighted)]
+    assert amounts[1] == 4 * amounts[0]
+
+
 def test_rows_that_no_shadow_has_scored_are_not_compared():
     rows = known([0, 1]).rows
     unscored = KnownRows(

@@ -39,7 +39,8 @@ def shadow_report(
     """Compare models in shadow with the one that decided, on the transactions that both have scored.
 
     Differences are paired, with intervals by bootstrap over customers. Decisions made without a part of the service
-    are left out, and so is what is not known yet. What the champion blocked has no outcome of its own.
+    are left out, and so is what is not known yet. What the champion blocked has no outcome of its own; where a control
+    group let some of it through, that stands for all of it.
     """
     import math
     from time import time_ns
@@ -81,7 +82,8 @@ def comparison_text(comparison: ShadowComparison) -> str:
     deciding = ", ".join(comparison.champions)
     lines = [
         f"\nmodel {comparison.shadow_name} in shadow of {deciding}: {comparison.rows:,} rows scored by both, "
-        f"{comparison.unknown:,} not known yet; its scores are {comparison.mean_difference:+.6f} higher on average"
+        f"{comparison.unknown:,} not known yet, {comparison.blocked:,} blocked without an outcome; "
+        f"its scores are {comparison.mean_difference:+.6f} higher on average"
     ]
     if comparison.evaluation is None:
         lines.append("what is known has not both frauds and legitimate payments yet: come back when labels have come")
