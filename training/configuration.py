@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -130,12 +131,28 @@ class FitConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_configuration(path: Path) -> FitConfiguration:
-    """Read a YAML file. Raises `ConfigurationError` naming the file, the field and what it may be."""
-    configuration = _converted(path, FitConfiguration)
+    """Read a YAML file, or run a Python file that makes a `FitConfiguration` and calls it `configuration`.
+
+    Raises `ConfigurationError` naming the file, the field and what it may be.
+    """
+    configuration = _made(path) if path.suffix == ".py" else _converted(path, FitConfiguration)
     _check_search(configuration, path)
     if configuration.name:
         return configuration
     return msgspec.structs.replace(configuration, name=path.stem)
+
+
+def _made(path: Path) -> FitConfiguration:
+    try:
+        made = runpy.run_path(str(path)).get("configuration")
+    # Whatever the code of the file raises is the file's mistake.
+    except Exception as error:
+        raise ConfigurationError(f"{path}: {type(error).__name__}: {error}") from error
+    if not isinstance(made, FitConfiguration):
+        raise ConfigurationError(
+            f"{path}: must set `configuration` to a training.configuration.FitConfiguration, not to {made!r}"
+        )
+    return made
 
 
 def load_costs(path: Path) -> CostModel:
