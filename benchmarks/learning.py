@@ -120,8 +120,9 @@ def dataset_table(pairs: list[tuple[Case, Case]]) -> str:
 
 
 def fit_table(cases: list[Case]) -> str:
-    """A row for each feature set: rows, and seconds of wall time by stage."""
-    header = ("input", "feature set", "learned from", "judged", "read", "fit", "judge", "together", "goal")
+    """A row for each feature set: rows, seconds of processor time by stage and together, and of wall time."""
+    names = ("input", "feature set", "learned from", "judged", "read", "fit", "judge", "together", "by wall time")
+    header = (*names, "goal")
     rows = []
     for case in cases:
         stages = [median(run["stages"][stage] for run in case.runs) for stage in ("read", "fit", "judge")]
@@ -132,6 +133,7 @@ def fit_table(cases: list[Case]) -> str:
                 f"{case.median('transactions'):,.0f}",
                 f"{median(run['facts']['judged_rows'] for run in case.runs):,.0f}",
                 *(f"{seconds:.1f} s" for seconds in stages),
+                f"{case.median('cpu_seconds'):.1f} s",
                 f"{case.median('wall_seconds'):.1f} s",
                 f"under {SECONDS_GOAL} s",
             )

@@ -94,7 +94,7 @@ def dataset(source: Input, transactions: int, out: Path) -> Measurement:
 def fit_and_judge(rows_file: Path, row_count: int, folder: Path) -> Measurement:
     """Read a dataset, fit boosting with its defaults on `row_count` rows, judge the week after with 1,000 draws.
 
-    `stages` are the seconds of each; `transactions` the rows learned from, `facts` has the rows judged.
+    `stages` are the processor seconds of each; `transactions` the rows learned from, `facts` has the rows judged.
     """
     from fraud.scoring.model import load_model
     from training.configuration import BoostingConfiguration, FitConfiguration
@@ -124,7 +124,7 @@ def fit_and_judge(rows_file: Path, row_count: int, folder: Path) -> Measurement:
         written.manifest.training.row_count,
         sum(watch.wall_seconds for watch in watches.values()),
         sum(watch.cpu_seconds for watch in watches.values()),
-        stages={name: watch.wall_seconds for name, watch in watches.items()},
+        stages={name: watch.cpu_seconds for name, watch in watches.items()},
         facts={"judged_rows": found.rows},
     )
 
