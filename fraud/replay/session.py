@@ -88,7 +88,7 @@ class ReplaySession:
         self._replay = Replay(settings, artefacts, request.mapping, request.options, self._timings)
         self.files = TransactionFiles(request.paths, request.mapping)
         self._statistics = ReplayStatistics(
-            [rule.id for rule in self._policy.rules],
+            {rule.id: rule.action for rule in self._policy.rules},
             artefacts.rates.base_currency,
             artefacts.rates.base_exponent,
             {str(action): threshold for action, threshold in self._policy.score_thresholds.items()},
@@ -183,7 +183,7 @@ class ReplaySession:
             sources=[path.name for path in self._request.paths],
             mapping=self._request.mapping.name,
             components=components,
-            label_delay_days=self._request.options.label_delay_days,
+            labels_known=_labels_known(self._request.mapping, self._request.options.label_delay_days),
             program_version=fraud.__version__,
             rejected={code: RejectedReason(*reason) for code, reason in sorted(rejected.reasons.items())},
             rule_descriptions={rule.id: rule.description for rule in policy.rules},
@@ -205,6 +205,16 @@ def _decided_batch(batch: ReplayedBatch, truths: Sequence[GroundTruth | None]) -
         late=gathered.late,
         scenarios=[None if truth is None else truth.scenario for truth in truths],
     )
+
+
+def _labels_known(mapping: Mapping, label_delay_days: float) -> str:
+    """When labels became known, in words: the replay's delay counts only where nothing better is known."""
+    delay = f"{label_delay_days:g} day{'' if label_delay_days == 1 else 's'} after the transaction"
+    if mapping.label is not None and mapping.label.known_at is not None:
+        return f"known when the file says, else {delay}"
+    if mapping.label is not None and mapping.label.delay is not None:
+        return f"known after the delay that the mapping draws, else {delay}"
+    return f"known {delay}"
 
 
 def _refusals(rejected: RejectedOutput) -> dict[str, tuple[int, str]]:

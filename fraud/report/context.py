@@ -28,14 +28,13 @@ class ReportContext:
     """What was run: everything the page shows that is not in the summary.
 
     `sources` names of the files; `components` model, policy, feature set and rates (no model: leave it out);
-    `label_delay_days` None where the file has the time at which labels became known; `rejected` by error code;
-    `rule_descriptions` by rule id.
+    `labels_known` says in words when labels became known; `rejected` by error code; `rule_descriptions` by rule id.
     """
 
     sources: Sequence[str]
     mapping: str
     components: Sequence[Component]
-    label_delay_days: float | None
+    labels_known: str
     program_version: str
     rejected: Mapping[str, RejectedReason] = field(default_factory=dict)
     rule_descriptions: Mapping[str, str] = field(default_factory=dict)

@@ -30,6 +30,8 @@ Summary = dict[str, Any]
 
 _RULES_SHOWN = 12
 _RULE_NAME_LENGTH = 22
+# As a share of an axis: what three lines of names take below a point, or the longest of them beside it.
+_NEAR_AN_AXIS = 0.25
 
 
 def _score_distribution(summary: Summary) -> Figure:
@@ -99,23 +101,28 @@ def _precision_recall(summary: Summary) -> Figure:
 
 
 def _mark_thresholds(axes: Axes, thresholds: list[dict[str, Any]]) -> None:
-    """Mark the policy's thresholds on the curve; a name that would lie on the one before goes a line lower."""
-    drop, before = 0, (2.0, 2.0)
+    """Mark the policy's thresholds on the curve; a name that would lie on the one before goes a line further.
+
+    Names stand below and to the left of their points, but not where that would leave the axes.
+    """
+    step, before = 0, (2.0, 2.0)
     for threshold in sorted(thresholds, key=lambda entry: (-entry["score"], entry["action"])):
         if threshold["precision"] is None or threshold["recall"] is None:
             continue
         position = (threshold["recall"], threshold["precision"])
         near = abs(position[0] - before[0]) < 0.2 and abs(position[1] - before[1]) < 0.1
-        drop, before = (drop + 1 if near else 0), position
+        step, before = (step + 1 if near else 0), position
+        is_left, is_low = position[0] < _NEAR_AN_AXIS, position[1] < _NEAR_AN_AXIS
+        away = 4 + 11 * step
         axes.plot(*position, marker="o", markersize=4.5, color=LEGITIMATE)
         axes.annotate(
             threshold["action"],
             position,
-            xytext=(-6, -4 - 11 * drop),
+            xytext=(6 if is_left else -6, away if is_low else -away),
             textcoords="offset points",
             fontsize=8.5,
-            ha="right",
-            va="top",
+            ha="left" if is_left else "right",
+            va="bottom" if is_low else "top",
         )
 
 
@@ -124,6 +131,9 @@ def _date_axis(axes: Axes, days: list[dict[str, Any]]) -> list[int]:
     positions = [date.fromisoformat(day["day"]).toordinal() for day in days]
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(_date_text))
+    if len(positions) == 1:
+        # Left to itself an axis of one position spreads by a share of its value: a century on either side.
+        axes.set_xlim(positions[0] - 0.5, positions[0] + 0.5)
     return positions
 
 
@@ -207,11 +217,13 @@ def _money_by_action(summary: Summary) -> Figure:
     return drawn
 
 
+def _rules_that_ask_for_work(summary: Summary) -> list[dict[str, Any]]:
+    """The rules that hit, without those that allow: these hit most, and few frauds among their hits are their merit."""
+    return [rule for rule in summary["rules"] if rule["hits"] and rule["action"] != "allow"]
+
+
 def _rule_hits(summary: Summary) -> Figure:
-    ranked = sorted(
-        (rule for rule in summary["rules"] if rule["hits"]), key=lambda rule: (-rule["hits"], rule["rule_id"])
-    )
-    rules = ranked[:_RULES_SHOWN]
+    rules = sorted(_rules_that_ask_for_work(summary), key=lambda rule: (-rule["hits"], rule["rule_id"]))[:_RULES_SHOWN]
     labelled = bool(summary["labels"]["labelled"])
     drawn = figure(60 + 17 * max(len(rules), 3))
     axes = axes_of(drawn)
@@ -290,7 +302,7 @@ def _without_decisions(summary: Summary) -> str:
 
 
 def _without_hits(summary: Summary) -> str:
-    return "" if any(rule["hits"] for rule in summary["rules"]) else "No rule was true for any transaction."
+    return "" if _rules_that_ask_for_work(summary) else "No rule that challenges, reviews or blocks was ever true."
 
 
 @dataclass(frozen=True)
@@ -342,8 +354,9 @@ _KINDS = (
     _Kind(
         "rule_hits",
         "Rules that hit most",
-        "A long bar with little orange costs much work for little fraud; the percentage is the rule's precision.",
-        "How often each rule was true, alone or with others.",
+        "A long bar with little orange costs much work for little fraud; the percentage is the rule's precision. Rules "
+        "that allow are in the table below.",
+        "How often each rule was true, alone or with others. Rules that allow are in the table below.",
         _without_hits,
         _rule_hits,
     ),

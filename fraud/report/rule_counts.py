@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,17 @@ from fraud.report.score_counts import Int64Array
 
 
 class RuleCounts:
-    """Hits by label and money for each rule. Memory: fixed by the number of rules."""
+    """Hits by label and money for each rule, given by id with its action. Memory: fixed by the number of rules."""
 
-    def __init__(self, rule_ids: Sequence[str]) -> None:
-        self.rule_ids = tuple(rule_ids)
-        size = len(self.rule_ids)
+    def __init__(self, rules: Mapping[str, str]) -> None:
+        self._rules = dict(rules)
+        size = len(self._rules)
         self._hits, self._frauds, self._legitimate, self._sole, self._money, self._fraud_money = np.zeros(
             (6, size), dtype=np.int64
         )
+
+    def __len__(self) -> int:
+        return len(self._rules)
 
     def add(self, hits: NDArray[np.bool_], labels: NDArray[np.int8], amounts_minor: Int64Array) -> None:
         """Count bool[n, rules] hits with int8[n] labels and int64[n] base amounts."""
@@ -43,6 +46,7 @@ class RuleCounts:
         return [
             {
                 "rule_id": rule_id,
+                "action": action,
                 "hits": int(self._hits[index]),
                 "sole_hits": int(self._sole[index]),
                 "amount_minor": int(self._money[index]),
@@ -50,7 +54,7 @@ class RuleCounts:
                 "fraud_amount_minor": int(self._fraud_money[index]) if labelled else None,
                 "precision": self._precision(index),
             }
-            for index, rule_id in enumerate(self.rule_ids)
+            for index, (rule_id, action) in enumerate(self._rules.items())
         ]
 
     def _precision(self, index: int) -> float | None:

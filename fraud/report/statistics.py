@@ -40,14 +40,14 @@ class InputCounts:
 class ReplayStatistics:
     """Sums up decided batches; the result doesn't depend on where one batch ends and the next begins.
 
-    Arguments: `rule_ids` in the order of the batch's columns; the base currency (ISO 4217) and its exponent;
+    Arguments: `rules`, id to action, in the order of the columns; the base currency (ISO 4217) and its exponent;
     `score_thresholds`, action to lowest score, as the policy has them. Memory: 50 MB at most, 1 KB a day and one entry
     for each compromised card; never by transaction.
     """
 
     def __init__(
         self,
-        rule_ids: Sequence[str],
+        rules: Mapping[str, str],
         base_currency: str,
         base_currency_exponent: int,
         score_thresholds: Mapping[str, float] | None = None,
@@ -57,7 +57,7 @@ class ReplayStatistics:
         self._score_thresholds = dict(score_thresholds or {})
         self._scores = ScoreCounts()
         self._days = DayCounts()
-        self._rules = RuleCounts(rule_ids)
+        self._rules = RuleCounts(rules)
         self._ledger = MoneyLedger()
         self._riskiest = {"customers": Riskiest(), "merchants": Riskiest(), "devices": Riskiest()}
         # scenario -> [frauds, alerts, blocks, fraud value of all attempts]
@@ -68,7 +68,7 @@ class ReplayStatistics:
 
     def add(self, batch: DecidedBatch) -> None:
         """Count a batch. Raise `ValueError` if its columns don't have the same length."""
-        _check_lengths(batch, len(self._rules.rule_ids))
+        _check_lengths(batch, len(self._rules))
         if not len(batch):
             return
         first, last = int(batch.timestamps_ms.min()), int(batch.timestamps_ms.max())

@@ -94,6 +94,7 @@ def _rules(rules: Sequence[Mapping[str, Any]], descriptions: Mapping[str, str], 
     never: list[Row] = []
     for rule in rules:
         cells = (
+            rule["action"],
             formats.count(rule["hits"]),
             formats.count(rule["sole_hits"]),
             formats.count(rule["frauds"]),
@@ -107,7 +108,7 @@ def _rules(rules: Sequence[Mapping[str, Any]], descriptions: Mapping[str, str], 
     return Table(
         "Rules",
         "Rule",
-        ("Hits", "Sole hits", "Frauds", "Precision", "Fraud amount", "Amount"),
+        ("Action", "Hits", "Sole hits", "Frauds", "Precision", "Fraud amount", "Amount"),
         hit,
         note="Sole hits: no other rule was true. A rule with few of them, or none, may be dropped without a loss.",
         is_code=True,

@@ -124,6 +124,7 @@ def test_a_column_with_the_time_of_the_label_comes_before_the_delay(
 ) -> None:
     out = replay(tmp_path / "out", simulated, "--label-delay-days", "1000")
     assert (out / "decisions.parquet").read_bytes() == (replayed / "decisions.parquet").read_bytes()
+    assert "known when the file says, else 1000 days after the transaction" in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize("feature_set_name", ["default", "handbook"])

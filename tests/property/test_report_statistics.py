@@ -65,7 +65,7 @@ def batch_of(rows, *, model=True):
 
 
 def summary_of(rows, boundaries=(), *, model=True):
-    statistics = ReplayStatistics(RULE_IDS, "EUR", 2, {"review": 0.5, "block": 0.9})
+    statistics = ReplayStatistics(dict.fromkeys(RULE_IDS, "review"), "EUR", 2, {"review": 0.5, "block": 0.9})
     edges = [0, *sorted(cut for cut in boundaries if cut < len(rows)), len(rows)]
     for start, end in pairwise(edges):
         statistics.add(batch_of(rows[start:end], model=model))

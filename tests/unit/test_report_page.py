@@ -21,7 +21,9 @@ COUNT = 400
 
 
 def summary_of(*, labelled=True, model=True, decided=COUNT):
-    statistics = ReplayStatistics(["<b>rule</b>$", "never"], "EUR", 2, {"review": 0.5, "block": 0.9})
+    statistics = ReplayStatistics(
+        {"<b>rule</b>$": "review", "trusted": "allow", "never": "block"}, "EUR", 2, {"review": 0.5, "block": 0.9}
+    )
     number = np.arange(decided)
     fraud = number % 10 == 0
     transactions = [
@@ -43,7 +45,7 @@ def summary_of(*, labelled=True, model=True, decided=COUNT):
             number + 1_000,
             np.where(fraud, 0.8, number % 100 / 200) if model else np.full(decided, math.nan),
             np.where(number % 20 == 0, 3, number % 25 == 0).astype(np.int8),
-            np.stack([number % 20 == 0, np.zeros(decided, dtype=np.bool_)], axis=1),
+            np.stack([number % 20 == 0, number % 2 == 1, np.zeros(decided, dtype=np.bool_)], axis=1),
             fraud.astype(np.int8) if labelled else np.full(decided, -1, dtype=np.int8),
             np.zeros(decided, dtype=np.bool_),
             [HOSTILE if i % 10 == 0 and labelled else None for i in range(decided)],
@@ -56,7 +58,7 @@ CONTEXT = ReportContext(
     sources=[HOSTILE],
     mapping=HOSTILE,
     components=[Component("model", HOSTILE, "ab" * 32)],
-    label_delay_days=7,
+    labels_known="known 7 days after the transaction",
     program_version="0.1.0",
     rejected={"broken_json": RejectedReason(2, HOSTILE)},
     rule_descriptions={"<b>rule</b>$": HOSTILE},
@@ -125,6 +127,45 @@ def test_plots_that_need_labels_or_a_model_say_what_is_missing():
     assert set(absent.values()) == {"The replay ran without a model, so nothing has a score."}
 
 
+def plot_of(name, summary):
+    return next(plot for plot in draw_plots(summary) if plot.name == name)
+
+
+def texts_of(svg):
+    return re.findall(r"<text [^>]*>([^<]*)</text>", svg)
+
+
+@pytest.mark.parametrize("name", ["alerts_by_day", "score_drift"])
+def test_a_single_day_stands_alone_on_its_axis(name):
+    dates = [text for text in texts_of(plot_of(name, summary_of(decided=1)).svg) if text.count("-") == 2]
+    assert dates == ["2026-03-01"]
+
+
+def test_the_thresholds_of_the_policy_are_named_within_the_axes():
+    summary = summary_of()
+    for threshold in summary["thresholds"]:
+        threshold |= {"precision": 0.0, "recall": 0.0}
+    svg = plot_of("precision_recall", summary).svg
+    place = {text: (float(x), float(y)) for x, y, text in re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]+)<', svg)}
+    for action in ("review", "block"):
+        assert place[action][0] > place["0%"][0]
+        assert place[action][1] < place["0%"][1]
+    assert place["review"][1] != place["block"][1]
+
+
+def test_one_day_is_one_day():
+    assert "(1 day)" in render_report(summary_of(decided=1), CONTEXT)
+
+
+def test_rules_that_allow_are_no_work_and_stay_out_of_the_plot():
+    drawn = texts_of(plot_of("rule_hits", summary_of()).svg)
+    assert "&lt;b&gt;rule&lt;/b&gt;$" in drawn
+    assert "trusted" not in drawn
+    summary = summary_of()
+    summary["rules"] = [rule for rule in summary["rules"] if rule["action"] == "allow"]
+    assert plot_of("rule_hits", summary).absence == "No rule that challenges, reviews or blocks was ever true."
+
+
 def test_plots_take_their_colours_from_the_page():
     for plot in draw_plots(summary_of()):
         assert "var(--ink)" in plot.svg or "var(--muted)" in plot.svg
@@ -161,7 +202,7 @@ def test_the_terminal_summary_says_how_fast_it_was():
 
 def test_a_rule_that_was_never_true_is_named_apart():
     rules = next(table for table in report_tables(summary_of(), CONTEXT) if table.title == "Rules")
-    assert [row.subject for row in rules.rows] == ["<b>rule</b>$"]
+    assert [row.subject for row in rules.rows] == ["<b>rule</b>$", "trusted"]
     assert [row.subject for row in rules.left_out] == ["never"]
     assert rules.left_out_title == "1 rule was never true"
 

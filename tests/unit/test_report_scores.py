@@ -88,4 +88,4 @@ def test_a_batch_with_columns_of_different_length_is_refused():
         [],
     )
     with pytest.raises(ValueError, match="a batch of 0 transactions has 1 scores"):
-        ReplayStatistics(["r"], "EUR", 2).add(batch)
+        ReplayStatistics({"r": "review"}, "EUR", 2).add(batch)
