@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fraud.rules.policy import Policy, PolicyError, load_policy
+from fraud.rules.policy_file import Rule
 from fraud.rules.values import Names
 
-# Fits a terminal of 120 columns with the columns before it.
-_CONDITION_CHARACTERS = 60
-_LINE_CHARACTERS = 110
+# A terminal of the usual width; the table of rules is as wide as its longest id and channels.
+_LINE_CHARACTERS = 80
+_INDENT = " " * 12
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def describe_policy(policy: Policy) -> str:
     """The policy's rules in order of precedence, its thresholds and lists, and the names that it reads."""
     parts = [f"policy      {policy.name}, version {policy.version}"]
     if policy.description:
-        parts.append(f"            {policy.description}")
+        parts.extend(_wrapped(policy.description, _INDENT))
     parts.append(f"hash        {policy.content_hash}")
     thresholds = ", ".join(f"{action} from {value!r}" for action, value in policy.score_thresholds.items())
     parts.append(f"score       {thresholds or 'no thresholds'}")
@@ -45,10 +46,13 @@ def describe_policy(policy: Policy) -> str:
     for name, values in policy.lists.items():
         parts.append(f"list        {name}: {len(values)} {'entry' if len(values) == 1 else 'entries'}")
     reads = ", ".join(sorted(policy.reads)) or "nothing"
-    parts.extend(
-        textwrap.wrap(f"reads       {reads}", _LINE_CHARACTERS, subsequent_indent=" " * 12, break_on_hyphens=False)
-    )
-    rows: list[tuple[str, ...]] = [("kind", "priority", "id", "action", "notify", "reason code", "condition")]
+    parts.extend(_wrapped(reads, "reads       "))
+    return "\n".join([*parts, "", *_table(policy.rules)])
+
+
+def _table(rules: Sequence[Rule]) -> list[str]:
+    """A row for each rule, and under it the condition in full: it decides, so none of it is left out."""
+    rows: list[tuple[str, ...]] = [("kind", "priority", "id", "action", "notify")]
     rows.extend(
         (
             rule.kind.replace("_", "-"),
@@ -56,16 +60,26 @@ def describe_policy(policy: Policy) -> str:
             rule.id,
             rule.action,
             ", ".join(rule.notify),
-            rule.reason_code,
-            textwrap.shorten(rule.condition, _CONDITION_CHARACTERS, placeholder=" ..."),
         )
-        for rule in policy.rules
+        for rule in rules
     )
-    return "\n".join([*parts, "", _table(rows)])
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    heading, *shown = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+    lines = [heading, "  ".join("-" * width for width in widths)]
+    for row, rule in zip(shown, rules, strict=True):
+        lines.append(row)
+        lines.extend(_wrapped(f"{rule.reason_code} when {rule.condition}", _INDENT))
+    return lines
+
+
+def _wrapped(text: str, start: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _LINE_CHARACTERS,
+        initial_indent=start,
+        subsequent_indent=_INDENT,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

@@ -138,14 +138,13 @@ def parse_policy(text: str, file_name: str, names: Names, other_sets: Mapping[st
     try:
         return _compiled(_definitions(source, root, names))
     except PolicyError as error:
-        left = {
-            feature_set: _problems(source, root, its_names) for feature_set, its_names in (other_sets or {}).items()
-        }
+        others = other_sets or {}
+        left = {feature_set: _problems(source, root, its_names) for feature_set, its_names in others.items()}
         meant = min(left, key=lambda feature_set: len(left[feature_set]), default=None)
         if meant is None or len(left[meant]) >= len(error.problems):
-            raise
+            raise PolicyError(file_name, _known_elsewhere(error.problems, others)) from None
         advice = _for_another_set(file_name, meant, is_all=not left[meant])
-        raise PolicyError(file_name, [advice, *left[meant]]) from None
+        raise PolicyError(file_name, [advice, *_known_elsewhere(left[meant], {**others, "": names})]) from None
 
 
 def _definitions(source: Source, root: yaml.Node, names: Names) -> Definitions:
@@ -166,8 +165,20 @@ def _problems(source: Source, root: yaml.Node, names: Names) -> list[Problem]:
 
 def _for_another_set(file_name: str, feature_set: str, *, is_all: bool) -> Problem:
     reason = f"the policy reads features of the feature set `{feature_set}`"
-    hint = f"try --feature-set {feature_set}{'' if is_all else '; with it there is still'}"
+    hint = f"try --feature-set {feature_set}{'' if is_all else ', with which this is left:'}"
     return Problem(0, 0, reason, hint, file_name=file_name)
+
+
+def _known_elsewhere(problems: list[Problem], sets: Mapping[str, Names]) -> list[Problem]:
+    """The problems; what is unknown here but in another of the `sets` says so. The set in use has no name in `sets`."""
+    explained = []
+    for problem in problems:
+        homes = [f"the feature set `{name}`" for name, names in sets.items() if name and problem.unknown_name in names]
+        if problem.unknown_name in sets.get("", {}):
+            homes.append("the feature set in use now")
+        hint = f"it belongs to {homes[0]}; a policy reads one set" if homes else problem.hint
+        explained.append(replace(problem, hint=hint))
+    return explained
 
 
 def _compiled(definitions: Definitions) -> Policy:

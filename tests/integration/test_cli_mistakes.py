@@ -130,6 +130,7 @@ def test_a_valid_policy_is_shown_as_a_table(fraud: Callable[..., Any]) -> None:
         assert finished.exit_code == 0
         assert "is valid" in finished.stdout
         assert finished.stdout.endswith("\n")
+        assert max(map(len, finished.stdout.splitlines()[1:])) <= 80
 
 
 @pytest.mark.parametrize("command", [(), ("replay",), ("features",), ("simulate",), ("policy",), ("policy", "check")])

@@ -410,10 +410,12 @@ score       challenge from 0.5, block from 0.95
 list        food: 1 entry
 reads       amount, merchant_category, score
 
-kind        priority  id       action  notify             reason code  condition
-----------  --------  -------  ------  -----------------  -----------  -------------------------
-allow-list            trusted  allow                      TRUSTED      merchant_category in food
-rule        3         high     review  analyst, customer  HIGH         amount > 500"""
+kind        priority  id       action  notify
+----------  --------  -------  ------  -----------------
+allow-list            trusted  allow
+            TRUSTED when merchant_category in food
+rule        3         high     review  analyst, customer
+            HIGH when amount > 500"""
     )
 
 
@@ -464,6 +466,21 @@ def test_a_policy_for_another_feature_set_is_recognised(condition: str, set_name
         assert first.hint.startswith(f"try --feature-set {set_name}")
     assert left in "".join(problem.reason for problem in others)
     assert len(others) == bool(left)
+
+
+@pytest.mark.parametrize(
+    ("condition", "unknown", "hint"),
+    [
+        ("mass > 1 and device_is_new", "mass", "it belongs to the feature set `physics`"),
+        ("speed > 1 and mass > 1 and device_is_new", "device_is_new", "it belongs to the feature set in use now"),
+    ],
+)
+def test_a_feature_of_another_set_is_told_as_that(condition: str, unknown: str, hint: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(HEADER + "rules:\n" + rule("one", condition), "test.yaml", NAMES, OTHER_SETS)
+    problem = raised.value.problems[-1]
+    assert problem.unknown_name == unknown
+    assert problem.hint == f"{hint}; a policy reads one set"
 
 
 def test_the_set_that_leaves_the_fewest_problems_is_named_whatever_their_order() -> None:
