@@ -7,10 +7,18 @@ from pathlib import Path
 
 import click
 
-from fraud.simulator.options import SCENARIOS, InvalidOptionError, SimulationOptions
+from fraud.simulator.options import NUMBER_LIMITS, SCENARIOS, WHOLE_LIMITS, InvalidOptionError, SimulationOptions
 
 _DEFAULT = SimulationOptions()
 FORMAT_NAMES = ("native", "handbook", "sparkov", "paysim")
+
+
+def _whole(name: str) -> click.IntRange:
+    return click.IntRange(*WHOLE_LIMITS[name])
+
+
+def _number(name: str) -> click.FloatRange:
+    return click.FloatRange(*NUMBER_LIMITS[name])
 
 
 def _shares(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -35,19 +43,29 @@ def _shares(context: click.Context, parameter: click.Parameter, values: tuple[st
     help="File to write: .csv, .jsonl (both also with .gz or .zst) or .parquet.",
 )
 @click.option("--format", "file_format", type=click.Choice(FORMAT_NAMES), default="native", help="Columns and units.")
-@click.option("--seed", type=int, default=_DEFAULT.seed, help="The same seed gives the same bytes.")
-@click.option("--days", type=int, default=_DEFAULT.days, help="How many days to simulate.")
+@click.option("--seed", type=_whole("seed"), default=_DEFAULT.seed, help="The same seed gives the same bytes.")
+@click.option("--days", type=_whole("days"), default=_DEFAULT.days, help="How many days to simulate.")
 @click.option("--start", type=click.DateTime(["%Y-%m-%d"]), default=f"{_DEFAULT.start}", help="The first day, in UTC.")
-@click.option("--customers", type=int, default=_DEFAULT.customers, help="How many customers there are.")
-@click.option("--merchants", type=int, default=_DEFAULT.merchants, help="How many merchants there are.")
-@click.option("--terminals-per-merchant", type=int, default=_DEFAULT.terminals_per_merchant, help="Tills of each.")
+@click.option("--customers", type=_whole("customers"), default=_DEFAULT.customers, help="How many customers there are.")
+@click.option("--merchants", type=_whole("merchants"), default=_DEFAULT.merchants, help="How many merchants there are.")
+@click.option(
+    "--terminals-per-merchant",
+    type=_whole("terminals_per_merchant"),
+    default=_DEFAULT.terminals_per_merchant,
+    help="Tills of each.",
+)
 @click.option(
     "--transactions-per-day",
-    type=float,
+    type=_number("transactions_per_customer_per_day"),
     default=_DEFAULT.transactions_per_customer_per_day,
     help="Legitimate payments of a customer on an average day.",
 )
-@click.option("--fraud-rate", type=float, default=_DEFAULT.fraud_rate, help="Share of fraud in all authorisations.")
+@click.option(
+    "--fraud-rate",
+    type=_number("fraud_rate"),
+    default=_DEFAULT.fraud_rate,
+    help="Share of fraud in all authorisations.",
+)
 @click.option(
     "--scenario-share",
     "scenario_shares",
@@ -56,21 +74,29 @@ def _shares(context: click.Context, parameter: click.Parameter, values: tuple[st
     metavar="NAME=SHARE",
     help=f"Relative share of a scenario; if any is given, the others have none. Names: {', '.join(SCENARIOS)}.",
 )
-@click.option("--travel-rate", type=float, default=_DEFAULT.travel_rate, help="Share of days that a customer is away.")
+@click.option(
+    "--travel-rate",
+    type=_number("travel_rate"),
+    default=_DEFAULT.travel_rate,
+    help="Share of days that a customer is away.",
+)
 @click.option(
     "--unreported-share",
-    type=float,
+    type=_number("unreported_share"),
     default=_DEFAULT.unreported_share,
     help="Share of frauds that nobody ever reports.",
 )
 @click.option(
     "--dispute-rate",
-    type=float,
+    type=_number("dispute_rate"),
     default=_DEFAULT.dispute_rate,
     help="Share of legitimate payments that their own customer disputes.",
 )
 @click.option(
-    "--label-delay-factor", type=float, default=_DEFAULT.label_delay_factor, help="Multiplies the delay of every label."
+    "--label-delay-factor",
+    type=_number("label_delay_factor"),
+    default=_DEFAULT.label_delay_factor,
+    help="Multiplies the delay of every label.",
 )
 def simulate_command(
     *,

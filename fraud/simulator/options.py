@@ -43,6 +43,27 @@ CUSTOMERS_MINIMUM = 20
 FRAUD_RATE_MAXIMUM = 0.5
 # Ten years: the day's number is packed into 16 bits of a transaction's key.
 DAYS_MAXIMUM = 3_660
+
+# The lowest and the highest value of each option that is a number, by its name in `SimulationOptions`.
+WHOLE_LIMITS: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "seed": (0, 2**63 - 1),
+        "days": (1, DAYS_MAXIMUM),
+        "customers": (CUSTOMERS_MINIMUM, 10_000_000),
+        "merchants": (MERCHANTS_MINIMUM, 1_000_000),
+        "terminals_per_merchant": (1, 100),
+    }
+)
+NUMBER_LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "transactions_per_customer_per_day": (0.001, 100.0),
+        "fraud_rate": (0.0, FRAUD_RATE_MAXIMUM),
+        "travel_rate": (0.0, 0.5),
+        "unreported_share": (0.0, 1.0),
+        "dispute_rate": (0.0, 0.1),
+        "label_delay_factor": (0.0, 100.0),
+    }
+)
 TIMESTAMP_YEARS = (1990, 2090)
 
 
@@ -76,17 +97,10 @@ class SimulationOptions:
     label_delay_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_whole("seed", self.seed, 0, 2**63 - 1)
-        _check_whole("days", self.days, 1, DAYS_MAXIMUM)
-        _check_whole("customers", self.customers, CUSTOMERS_MINIMUM, 10_000_000)
-        _check_whole("merchants", self.merchants, MERCHANTS_MINIMUM, 1_000_000)
-        _check_whole("terminals_per_merchant", self.terminals_per_merchant, 1, 100)
-        _check_number("transactions_per_customer_per_day", self.transactions_per_customer_per_day, 0.001, 100.0)
-        _check_number("fraud_rate", self.fraud_rate, 0.0, FRAUD_RATE_MAXIMUM)
-        _check_number("travel_rate", self.travel_rate, 0.0, 0.5)
-        _check_number("unreported_share", self.unreported_share, 0.0, 1.0)
-        _check_number("dispute_rate", self.dispute_rate, 0.0, 0.1)
-        _check_number("label_delay_factor", self.label_delay_factor, 0.0, 100.0)
+        for name, (fewest, most) in WHOLE_LIMITS.items():
+            _check_whole(name, getattr(self, name), fewest, most)
+        for name, (lowest, highest) in NUMBER_LIMITS.items():
+            _check_number(name, getattr(self, name), lowest, highest)
         if not TIMESTAMP_YEARS[0] <= self.start.year < TIMESTAMP_YEARS[1]:
             raise InvalidOptionError(
                 f"start: must be from {TIMESTAMP_YEARS[0]} on and before {TIMESTAMP_YEARS[1]}, not {self.start}"

@@ -28,7 +28,9 @@ def test_it_writes_the_file_and_a_summary(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "x.csv", "--days", "0"], "days: must be a whole number from 1"),
+        (["--out", "x.csv", "--days", "0"], "'--days': 0 is not in the range 1<=x<=3660"),
+        (["--out", "x.csv", "--merchants", "40"], "'--merchants': 40 is not in the range 100<=x<=1000000"),
+        (["--out", "x.csv", "--fraud-rate", "nan"], "fraud_rate: must be a number from 0 to 0.5, not nan"),
         (["--out", "x.txt"], "must end in .csv, .jsonl or .parquet"),
         (["--out", "x.csv", "--scenario-share", "card_testing"], "is not NAME=SHARE, such as card_testing=0.3"),
         (["--out", "x.csv", "--scenario-share", "nonsense=1"], "no scenario is called 'nonsense'"),
