@@ -173,7 +173,8 @@ def load_rates(path: Path, base_currency: str) -> RateTable:
         content = path.read_bytes()
         text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise RatesError(f"{path}: cannot read the rate table: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise RatesError(f"{path}: cannot read the rate table: {reason}") from error
     return parse_rates(text, path.stem, base_currency, str(path))
 
 
@@ -203,8 +204,13 @@ def parse_rates(text: str, name: str, base_currency: str, file_name: str) -> Rat
 
 def _parse_period(row: dict[str, str | None], base_currency: str, where: str) -> tuple[str, _Period]:
     currency = row["currency"] or ""
-    if currency not in CURRENCY_EXPONENTS or currency == base_currency:
-        raise RatesError(f"{where}: currency {currency!r} must be an ISO 4217 code other than the base {base_currency}")
+    if currency not in CURRENCY_EXPONENTS:
+        raise RatesError(f"{where}: currency {currency!r} is not an active ISO 4217 code")
+    if currency == base_currency:
+        raise RatesError(
+            f"{where}: has rates from {currency}, which is the base currency: name a table of rates to {currency} "
+            "(FRAUD_RATES_FILE), or another base currency (FRAUD_BASE_CURRENCY)"
+        )
     try:
         first_day = _epoch_day(date.fromisoformat(row["first_day"] or ""))
         last_day = _epoch_day(date.fromisoformat(row["last_day"] or ""))

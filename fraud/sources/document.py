@@ -107,7 +107,7 @@ class Node:
         entries = self.pairs()
         for name, child in entries.items():
             if name not in allowed:
-                child.fail(f"unknown key {name!r}{suggestion(name, allowed)} Possible: {', '.join(allowed)}")
+                child.fail(f"unknown key {name!r}{suggestion(name, allowed) or '.'} Possible: {', '.join(allowed)}")
         missing = [name for name in required if name not in entries]
         if missing:
             self.fail(f"missing: {', '.join(missing)}")

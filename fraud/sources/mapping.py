@@ -157,7 +157,9 @@ def load_mapping(name_or_path: str | Path) -> Mapping:
     path = Path(name_or_path)
     if path.suffix not in {".yaml", ".yml"}:
         known = ", ".join(names)
-        raise MappingError(f"no mapping {text!r}{suggestion(text, names)} Shipped: {known}; or name a .yaml file")
+        raise MappingError(
+            f"no mapping {text!r}{suggestion(text, names) or '.'} Shipped: {known}; or name a .yaml file"
+        )
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -199,7 +201,7 @@ def _fields(node: Node) -> dict[str, FieldSource]:
         if target == "timestamp":
             child.fail("the timestamp has a section of its own: `time: {column: NAME, format: iso}`")
         if target not in FIELD_TARGETS:
-            hint = suggestion(target, FIELD_TARGETS)
+            hint = suggestion(target, FIELD_TARGETS) or "."
             child.fail(f"unknown field {target!r}{hint} Possible: {', '.join(FIELD_TARGETS)}")
     missing = [target for target in REQUIRED_TARGETS if target not in entries and target != "timestamp"]
     if missing:
@@ -273,7 +275,7 @@ def _time(node: Node) -> TimeSource:
     keys = node.keys(("column", "format", "zone", "start"), required=("column", "format"))
     time_format = keys["format"].text()
     if time_format not in TIME_FORMATS and "%" not in time_format:
-        hint = suggestion(time_format, TIME_FORMATS)
+        hint = suggestion(time_format, TIME_FORMATS) or "."
         known = ", ".join(TIME_FORMATS)
         keys["format"].fail(f"unknown format {time_format!r}{hint} Possible: {known}, a pattern such as %d/%m/%Y %H:%M")
     if ("start" in keys) != (time_format == "hours_since"):

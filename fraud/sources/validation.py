@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
+
+from fraud.transaction import AuthResult, EntryMode, EventType, LabelName, LabelSource
 
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
@@ -15,6 +18,15 @@ _TYPE_NAMES = {
     "object": "an object",
     "dict": "an object",
     "array": "a list",
+    "datetime": "an RFC 3339 time in text",
+}
+_CHOICES = {
+    "event_type": get_args(EventType),
+    "auth_result": get_args(AuthResult),
+    "entry_mode": get_args(EntryMode),
+    "label": get_args(LabelName),
+    "label_source": get_args(LabelSource),
+    "source": get_args(LabelSource),
 }
 # What each complaint contains, the code that it becomes, and the reason; the first that fits counts. `{}` is the number
 # that the complaint ends on.
@@ -27,7 +39,7 @@ _COMPLAINTS = (
     ("length <=", "value_too_long", "must have at most {} characters"),
     ("float` >=", "invalid_coordinate", "must be a number of at least {}"),
     ("float` <=", "invalid_coordinate", "must be a number of at most {}"),
-    ("Invalid enum value", "invalid_value", "is not one of the values that this field has"),
+    ("Number out of range", "wrong_type", "must be a finite number"),
 )
 
 
@@ -38,6 +50,8 @@ def explain_validation(problem: str) -> tuple[str, str, str]:
     path = _PATH.search(problem)
     field = path[1].replace("[...]", "").rstrip(".") if path else ""
     complaint = _PATH.sub("", problem)
+    if "Invalid enum value" in complaint:
+        return field, "invalid_value", f"must be one of {', '.join(_CHOICES[field])}"
     for part, code, reason in _COMPLAINTS:
         if part in complaint:
             return field, code, reason.format(complaint.rsplit(" ", 1)[-1])

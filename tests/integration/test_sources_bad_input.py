@@ -152,6 +152,10 @@ def test_a_bad_json_line_costs_itself_alone(tmp_path: Path, mapping: object, bad
     [
         ({"user_id": ""}, "empty_value", "must not be empty"),
         ({"user_id": 7}, "wrong_type", "must be text, not a number"),
+        ({"timestamp": 1767225600}, "wrong_type", "must be an RFC 3339 time in text, not a number"),
+        ({"event_type": "gift"}, "invalid_value", "must be one of authorisation, refund, reversal"),
+        ({"label": "maybe"}, "invalid_value", "must be one of fraud, legitimate"),
+        ({"auth_result": "maybe"}, "invalid_value", "must be one of approved, declined"),
         ({"amount": [1]}, "wrong_type", "must be a number or text, not a list"),
         ({"attributes": {"a": None}}, "wrong_type", "must be true or false or a number or text, not null"),
         ({"latitude": 91}, "invalid_coordinate", "must be a number of at most 90.0"),

@@ -32,6 +32,8 @@ def test_a_name_that_does_not_ship_is_answered_with_those_that_do() -> None:
         MappingError, match=r"no mapping 'handbok'; did you mean 'handbook'\? Shipped: handbook, native"
     ):
         load_mapping("handbok")
+    with pytest.raises(MappingError, match=r"no mapping 'nothing'\. Shipped: handbook, native"):
+        load_mapping("nothing")
 
 
 def test_a_mapping_file_that_is_missing_is_one_clear_line() -> None:
@@ -69,6 +71,9 @@ def test_values_are_texts_as_written_so_norway_stays_norway() -> None:
         (("  user_id: customer\n", ""), "m.yaml:2:1: missing: user_id"),
         (("user_id: customer", "user: customer"), "m.yaml:4:3: unknown field 'user'; did you mean 'user_id'?"),
         (("user_id: customer", "timestamp: when"), "m.yaml:4:3: the timestamp has a section of its own"),
+        (("user_id: customer", "nothing: customer"), "m.yaml:4:3: unknown field 'nothing'. Possible: transaction_id,"),
+        (("user_id: customer", "user_id: {nothing: a}"), "m.yaml:4:13: unknown key 'nothing'. Possible: column,"),
+        (("format: iso", "format: nothing"), "m.yaml:7:22: unknown format 'nothing'. Possible: iso,"),
         (("user_id: customer", "user_id: {colum: a}"), "m.yaml:4:13: unknown key 'colum'; did you mean 'column'?"),
         (("user_id: customer", "user_id: {column: a, constant: b}"), "m.yaml:4:3: user_id needs exactly one of"),
         (("user_id: customer", "user_id: {column: a, optional: true}"), "m.yaml:4:24: user_id is required"),
