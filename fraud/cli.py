@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections.abc import Callable
@@ -43,6 +44,20 @@ class _Moment(click.ParamType):
         return timestamp_to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
+class _Days(click.FloatRange):
+    """A number of days, not negative; at most ten years, as what a mapping draws."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=3_660)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        days = float(super().convert(value, param, ctx))
+        if math.isnan(days):
+            # It is neither below nor above a limit.
+            self.fail(f"{value!r} is not a number of days", param, ctx)
+        return days
+
+
 def _apply(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -64,7 +79,7 @@ _source_options = _apply(
     ),
     click.option(
         "--label-delay-days",
-        type=click.FloatRange(min=0),
+        type=_Days(),
         default=_LABEL_DELAY_DAYS,
         show_default=True,
         help="When a label becomes known after its transaction, where the file does not say.",
@@ -224,7 +239,9 @@ def features(
     options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
     with progress_bar(source.total_bytes) as advance, relaxed_collection():
         written = write_features(settings, source, mapping, chosen, options, StageTimings(perf_counter), out, advance)
-    click.echo(f"{written.rows:,} rows of {len(chosen.names)} features in {out}")
+    repeated = f"; {_records(written.duplicates)} seen before, counted once" if written.duplicates else ""
+    rows = "row" if written.rows == 1 else "rows"
+    click.echo(f"{written.rows:,} {rows} of {len(chosen.names)} features in {out}{repeated}")
     if written.rejected:
         click.echo(f"{_records(written.rejected)} refused, the first: {written.first_rejected}", err=True)
         if fail_on_rejects:

@@ -44,6 +44,8 @@ class FeatureBlock:
     weights: NDArray[np.float64]
     rejected: Sequence[RejectedRecord]
     inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    # Of files, whether they lie in the period or not.
+    records_read: int = 0
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -102,4 +104,5 @@ def _block(batch: ReplayedBatch, replay: Replay, inputs: RuleInputs | None) -> F
         weights=np.ones(len(truths)),
         rejected=batch.rejected,
         inputs={} if inputs is None else inputs.unscored_columns(gathered),
+        records_read=batch.records_read,
     )

@@ -14,7 +14,7 @@ from fraud.pipeline import StageTimings
 from fraud.replay.decision_table import feature_columns, feature_fields
 from fraud.replay.feature_blocks import iterate_features
 from fraud.replay.outputs import OutputFolder, ParquetOutput
-from fraud.replay.run import ReplayOptions
+from fraud.replay.run import DUPLICATE_CODE, ReplayOptions
 from fraud.settings import Settings
 from fraud.sources.mapping import Mapping
 from fraud.sources.reader import TransactionFiles
@@ -22,9 +22,10 @@ from fraud.sources.reader import TransactionFiles
 
 @dataclass(frozen=True)
 class WrittenFeatures:
-    """How many rows were written and records refused, and why the first of these."""
+    """How many rows were written, how many records were seen before, how many refused, and why the first of these."""
 
     rows: int
+    duplicates: int
     rejected: int
     first_rejected: str
 
@@ -41,7 +42,7 @@ def write_features(
 ) -> WrittenFeatures:
     """Write `out` (Parquet), under its name only when it is whole."""
     schema = pa.schema([pa.field("transaction_id", pa.string()), *feature_fields(feature_set)])
-    rows = rejected = records = 0
+    rows = records = duplicates = rejected = 0
     first_rejected = ""
     with OutputFolder(out.parent, files.paths) as folder:
         with closing(ParquetOutput(folder.path(out.name), schema)) as table:
@@ -50,11 +51,12 @@ def write_features(
                     identifiers = pa.array(block.transaction_ids, pa.string())
                     table.write([identifiers, *feature_columns(feature_set, block.matrix)])
                 rows += len(block.transaction_ids)
-                if block.rejected and not rejected:
-                    first = block.rejected[0]
-                    first_rejected = f"{first.file}:{first.line}: {first.field} {first.reason}"
-                rejected += len(block.rejected)
-                records += len(block.transaction_ids)
+                refused = [record for record in block.rejected if record.code != DUPLICATE_CODE]
+                if refused and not rejected:
+                    first_rejected = refused[0].place_and_reason
+                rejected += len(refused)
+                duplicates += len(block.rejected) - len(refused)
+                records += block.records_read
                 progress(files.bytes_read, records)
         folder.publish()
-    return WrittenFeatures(rows, rejected, first_rejected)
+    return WrittenFeatures(rows, duplicates, rejected, first_rejected)

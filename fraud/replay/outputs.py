@@ -49,6 +49,8 @@ class OutputFolder:
             probe.unlink()
             for name in self._may_hold:
                 self._remove(f"{name}{_PARTIAL}")
+        except FileExistsError as error:
+            raise OutputError(f"{self._folder}: is a file; --out needs a folder here") from error
         except OSError as error:
             raise OutputError(f"{self._folder}: cannot write here: {error.strerror or error}") from error
         return self
@@ -56,6 +58,8 @@ class OutputFolder:
     def path(self, name: str) -> Path:
         """Where to write the file that will be called `name`."""
         final = self._folder / name
+        if final.is_dir():
+            raise OutputError(f"{final}: is a folder; a file is to be written there")
         if final.exists() and any(final.samefile(path) for path in self._inputs):
             raise OutputError(f"{final}: is an input and would be overwritten; choose another --out")
         self._names.append(name)

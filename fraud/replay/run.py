@@ -43,6 +43,12 @@ class ReplayedBatch:
     result: BatchResult
     rejected: list[RejectedRecord]
 
+    @property
+    def records_read(self) -> int:
+        """How many records of the files these are, the refused ones included."""
+        refused_by_reader = len(self.rejected) - len(self.result.refused) - len(self.result.duplicates)
+        return len(self.records) + refused_by_reader
+
 
 @dataclass(frozen=True)
 class ReplayOptions:

@@ -111,19 +111,20 @@ class ReplaySession:
             messages = None
             if request.writes_decisions_jsonl:
                 messages = stack.enter_context(closing(LinesOutput(folder.path("decisions.jsonl"))))
+            # Asked for before the work, so that what cannot be written is told before it.
+            report, numbers, seconds = map(folder.path, ("report.html", "summary.json", "timings.json"))
             async for batch in self._replay.batches(self.files):
                 with self._timings.stage("write"):
                     self._write(batch, table, alerts, rejected, messages)
-                records_seen += len(batch.records) + len(batch.rejected)
+                records_seen += batch.records_read
                 progress(self.files.bytes_read, records_seen)
             with self._timings.stage("report"):
                 summary = self._summary(rejected)
-                page = render_report(summary, self._context(rejected))
-                folder.path("report.html").write_text(page, encoding="utf-8")
-                folder.path("summary.json").write_bytes(_readable_json(summary))
+                report.write_text(render_report(summary, self._context(rejected)), encoding="utf-8")
+                numbers.write_bytes(_readable_json(summary))
             stack.close()
             timings = self._seconds(started)
-            folder.path("timings.json").write_bytes(_readable_json(timings, sort=False))
+            seconds.write_bytes(_readable_json(timings, sort=False))
             # The last moment at which Ctrl-C still leaves everything as it was.
             await asyncio.sleep(0)
             return ReplayOutcome(summary, timings, folder.publish(), _refusals(rejected))

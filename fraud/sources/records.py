@@ -65,6 +65,12 @@ class RejectedRecord(msgspec.Struct, frozen=True, gc=False):
     code: str
     reason: str
 
+    @property
+    def place_and_reason(self) -> str:
+        """Where it stood and why it was refused, in one line without its value."""
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {' '.join(filter(None, (self.field, self.reason)))}"
+
 
 Record = SourceRecord | RejectedRecord
 

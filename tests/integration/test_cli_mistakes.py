@@ -22,7 +22,7 @@ MISTAKES = {
     "a folder for a file": (("{folder}",), ("{folder}", "is a folder")),
     "an unknown ending": (("{folder}/in.xlsx",), ("in.xlsx", "unknown kind of file", "parquet")),
     "a folder under a file": (("{file}", "--out", "{file}/out"), ("{file}/out", "cannot write")),
-    "a file for a folder": (("{file}", "--out", "{file}"), ("{file}", "cannot write")),
+    "a file for a folder": (("{file}", "--out", "{file}"), ("{file}", "is a file", "--out")),
     "a folder that cannot be made": (("{file}", "--out", "/proc/none/out"), ("/proc/none/out", "cannot write")),
     "an unknown mapping": (("{file}", "--mapping", "handbok"), ("handbok", "handbook, native, paysim, sparkov")),
     "a missing mapping": (("{file}", "--mapping", "{folder}/m.yaml"), ("{folder}/m.yaml", "cannot read")),
@@ -33,6 +33,8 @@ MISTAKES = {
     "an unknown feature set": (("{file}", "--feature-set", "defalt"), ("defalt", "default, handbook")),
     "a time that is none": (("{file}", "--from", "yesterday"), ("'yesterday'", "2026-03-01")),
     "a negative delay": (("{file}", "--label-delay-days", "-1"), ("--label-delay-days", "-1")),
+    "a delay that is no number": (("{file}", "--label-delay-days", "nan"), ("--label-delay-days", "'nan'")),
+    "a delay without end": (("{file}", "--label-delay-days", "inf"), ("--label-delay-days", "inf")),
     "a limit of nothing": (("{file}", "--limit", "0"), ("--limit", "0")),
     "an empty period": (("{file}", "--from", "2026-02-01", "--to", "2026-02-01"), ("--from must be before --to",)),
 }
@@ -176,14 +178,34 @@ def test_a_shipped_policy_is_checked_by_its_name(fraud: Callable[..., Any], name
 
 def test_features_fail_on_rejects_where_asked_to(tmp_path: Path, file: Path, fraud: Callable[..., Any]) -> None:
     out = tmp_path / "features.parquet"
+    with file.open("a") as rows:
+        rows.write(file.read_text().splitlines()[-1] + "\n")
     assert fraud("features", file, "--fail-on-rejects", "--out", out).exit_code == 0
     with file.open("a") as rows:
         rows.write("t2,u1,yesterday,12.50,EUR\n")
     assert fraud("features", file, "--out", out).exit_code == 0
     finished = fraud("features", file, "--fail-on-rejects", "--out", out)
     assert finished.exit_code == 1
-    assert f"1 record refused, the first: {file}:3: timestamp" in finished.stderr
+    assert f"1 record refused, the first: {file}:4: timestamp" in finished.stderr
     assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "taken"),
+    [
+        (("features", "--out", "{out}/values"), "values"),
+        (("replay", "--model", "none", "--out", "{out}"), "report.html"),
+    ],
+)
+def test_a_folder_where_a_file_is_to_be_is_told(
+    tmp_path: Path, file: Path, fraud: Callable[..., Any], command: tuple[str, ...], taken: str
+) -> None:
+    folder = tmp_path / "out" / taken
+    folder.mkdir(parents=True)
+    finished = fraud(*(part.format(out=tmp_path / "out") for part in command), file)
+    assert finished.exit_code == 2
+    assert finished.stderr == f"{folder}: is a folder; a file is to be written there\n"
+    assert [path.name for path in folder.parent.iterdir()] == [taken]
 
 
 def test_an_output_never_replaces_an_input(tmp_path: Path, file: Path, fraud: Callable[..., Any]) -> None:

@@ -146,11 +146,12 @@ def test_features_say_how_much_was_written_and_refused(tmp_path: Path, fraud: Ca
     file = tmp_path / "in.csv"
     file.write_text(
         "transaction_id,user_id,timestamp,amount,currency\n"
-        "a,u,2026-03-01T12:00:00Z,1,EUR\nb,u,2026-03-01T12:00:00Z,-1,EUR\n"
+        "a,u,2026-03-01T12:00:00Z,1,EUR\nb,u,2026-03-01T12:00:00Z\na,u,2026-03-01T12:00:00Z,1,EUR\n"
     )
     finished = fraud("features", file, "--feature-set", "handbook", "--out", tmp_path / "values.parquet")
-    assert "1 rows of 15 features" in finished.stdout
-    assert f"{file}:3: amount must be positive" in finished.stderr
+    assert "1 row of 15 features" in finished.stdout
+    assert "1 record seen before, counted once" in finished.stdout
+    assert finished.stderr == f"1 record refused, the first: {file}:3: has 3 columns where the header has 5\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "values.parquet"]
 
 

@@ -228,6 +228,11 @@ def test_a_run_that_decided_nothing_does_not_blame_the_labels():
     assert {plot.absence for plot in draw_plots(summary)} == {"No transaction was decided."}
 
 
+def test_files_without_a_record_are_told_as_that():
+    summary = summary_of(decided=0) | {"rejected": 0, "duplicates": 0}
+    assert "there are no records" in summary_text(summary, {"total": 1.0})
+
+
 def test_the_terminal_names_the_most_frequent_reasons_with_their_first_record():
     reasons = {"a": (1, "x:1: first a"), "b": (1_200, "x:2: first b"), "c": (5, "x:3: first c"), "d": (1, "x:4: d")}
     assert rejections_text(reasons, "out/rejected.jsonl") == (
