@@ -107,7 +107,7 @@ def cli(settings_file: Path | None) -> None:
     del settings_file
 
 
-@cli.command()
+@cli.command(short_help="Decide transaction files; write decisions and a report.")
 @_source_options
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where to write the results."
@@ -196,7 +196,7 @@ def _list_features(context: click.Context, _parameter: click.Parameter, value: b
         context.exit()
 
 
-@cli.command()
+@cli.command(short_help="Write the feature values of transaction files.")
 @click.option(
     "--list",
     is_flag=True,
@@ -250,10 +250,10 @@ def features(
 
 @cli.group()
 def policy() -> None:
-    """Work on policies."""
+    """Check policies before they decide."""
 
 
-@policy.command()
+@policy.command(short_help="Say what is wrong with a policy, or show its rules.")
 @click.argument("policy_name", metavar="NAME|FILE.yaml")
 @click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
 @click.option(
@@ -348,7 +348,6 @@ def _shipped(what: str, name: str, ending: str) -> Path:
 
 def main() -> None:
     """Run the command; what a person can mend is one line on standard error and exit code 2."""
-    _add_commands()
     stopped_by = signal.SIGINT
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -363,6 +362,7 @@ def main() -> None:
     # As Ctrl-C, which cleans up: otherwise this signal ends the interpreter where it stands.
     signal.signal(signal.SIGTERM, stop)
     try:
+        _add_commands()
         status = cli.main(prog_name="fraud", standalone_mode=False)
     except click.ClickException as error:
         error.show()

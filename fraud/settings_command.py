@@ -21,7 +21,7 @@ def has_settings_file() -> bool:
     return _file() is not None or names_settings_file()
 
 
-@click.command("settings")
+@click.command("settings", short_help="Show every setting, where it came from, what it means.")
 def settings_command() -> None:
     """Show every setting: its value (secrets masked), where that came from, and what it means."""
     lines = setting_lines(file=_file())

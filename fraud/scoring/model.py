@@ -176,7 +176,8 @@ def check_fit(manifest: Manifest, place: str, feature_set_name: str, feature_set
     if manifest.feature_set_name != feature_set_name:
         raise ModelRefusedError(
             f"the model {place} was trained on the feature set {manifest.feature_set_name!r}, "
-            f"in use is {feature_set_name!r}. Use --feature-set {manifest.feature_set_name} or another model"
+            f"in use is {feature_set_name!r}. Use --feature-set {manifest.feature_set_name}, another model, "
+            "or none: rules decide alone then"
         )
     if manifest.feature_set_hash != feature_set_hash:
         raise ModelRefusedError(

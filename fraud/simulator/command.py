@@ -35,7 +35,9 @@ def _shares(context: click.Context, parameter: click.Parameter, values: tuple[st
     return shares
 
 
-@click.command("simulate", context_settings={"show_default": True})
+@click.command(
+    "simulate", context_settings={"show_default": True}, short_help="Write simulated transactions with known fraud."
+)
 @click.option(
     "--out",
     required=True,

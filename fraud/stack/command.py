@@ -27,7 +27,7 @@ _REDIS_PORT = 6379
 _FOLLOW_POLL_S = 0.3
 
 
-@click.group("stack")
+@click.group("stack", short_help="Kafka, DynamoDB Local and Redis on this machine.")
 @click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False),

@@ -142,6 +142,14 @@ def test_every_command_has_help(fraud: Callable[..., Any], command: tuple[str, .
     assert finished.stdout.startswith("Usage: fraud")
 
 
+def test_the_list_of_commands_says_whole_sentences_in_80_columns(fraud: Callable[..., Any]) -> None:
+    lines = fraud("--help").stdout.splitlines() + fraud("policy", "--help").stdout.splitlines()
+    said = {line.split()[0]: line for line in lines if line.startswith("  ")}
+    for command in ("replay", "features", "policy", "check", "simulate", "settings", "stack"):
+        assert said[command].endswith(".")
+        assert not said[command].endswith("...")
+
+
 @pytest.mark.parametrize(
     "command", [("replay", "{file}", "--out", "{folder}/out"), ("features", "{file}", "--out", "{folder}/f.pq")]
 )

@@ -113,6 +113,18 @@ def test_what_a_killed_replay_leaves_is_removed_by_the_next_one(
     assert not (tmp_path / "decisions.jsonl").exists()
 
 
+def test_an_interruption_while_the_command_still_starts_is_told_alike(
+    fraud: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fraud.cli._add_commands", interrupted)
+    finished = fraud("--version")
+    assert finished.exit_code == 130
+    assert finished.stderr == "interrupted; nothing was written under its final name\n"
+
+
 def test_an_interrupted_simulation_leaves_nothing(tmp_path: Path, program: tuple[str, ...]) -> None:
     with subprocess.Popen(
         [*program, "simulate", "--out", str(tmp_path / "in.csv"), "--customers", "50000", "--days", "365"],

@@ -133,7 +133,11 @@ def test_a_missing_folder_or_file_is_named(folder, tmp_path):
 
 
 def test_another_feature_set_is_refused(folder):
-    refused(folder, "feature set 'handbook', in use is 'default'", ("default", "a" * 64))
+    refused(
+        folder,
+        "feature set 'handbook', in use is 'default'. Use --feature-set handbook, another model, or none",
+        ("default", "a" * 64),
+    )
 
 
 def test_another_schema_is_refused_with_the_command_that_trains_again(folder):
