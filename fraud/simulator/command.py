@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fraud.simulator.options import NUMBER_LIMITS, SCENARIOS, WHOLE_LIMITS, InvalidOptionError, SimulationOptions
+
+if TYPE_CHECKING:
+    from fraud.simulator.writing import SimulationSummary
 
 _DEFAULT = SimulationOptions()
 FORMAT_NAMES = ("native", "handbook", "sparkov", "paysim")
@@ -135,14 +139,15 @@ def simulate_command(
             dispute_rate=dispute_rate,
             label_delay_factor=label_delay_factor,
         )
-        _write(options, out, file_format)
+        summary = _write(options, out, file_format)
     except InvalidOptionError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
         raise click.UsageError(f"cannot write {out}: {error.strerror or error}") from error
+    _say(options, out, summary)
 
 
-def _write(options: SimulationOptions, out: Path, file_format: str) -> None:
+def _write(options: SimulationOptions, out: Path, file_format: str) -> SimulationSummary:
     from tqdm import tqdm
 
     from fraud.simulator.writing import write_simulation
@@ -150,7 +155,10 @@ def _write(options: SimulationOptions, out: Path, file_format: str) -> None:
     # Expected, not exact: sprees, retries, refunds and fraud come on top.
     total = int(options.customers * options.days * options.transactions_per_customer_per_day * 1.1)
     with tqdm(total=total, unit=" transactions", unit_scale=True, delay=2, disable=None) as bar:
-        summary = write_simulation(options, out, file_format=file_format, progress=bar.update)
+        return write_simulation(options, out, file_format=file_format, progress=bar.update)
+
+
+def _say(options: SimulationOptions, out: Path, summary: SimulationSummary) -> None:
     click.echo(f"{out}: {options.days} days from {options.start}, {options.customers:,} customers, seed {options.seed}")
     click.echo(f"  transactions   {summary.rows:>12,}  of which authorisations {summary.authorisations:,}")
     click.echo(f"  volume         {summary.amount_euro:>12,.0f}  EUR")

@@ -25,6 +25,17 @@ def test_it_writes_the_file_and_a_summary(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["demo.csv"]
 
 
+def test_a_reader_of_the_summary_that_goes_away_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_text: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("click.echo", gone)
+    with pytest.raises(BrokenPipeError):
+        simulate_command.main(["--out", str(tmp_path / "demo.csv"), *SMALL], standalone_mode=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
