@@ -69,7 +69,7 @@ def _counted(number: int, what: str) -> str:
 
 def _why_nothing(summary: dict[str, Any]) -> str:
     if summary["transactions"]:
-        return "no payment lies in the period"
+        return "no authorisation lies in the period"
     return "every record was refused" if summary["rejected"] else "there are no records"
 
 

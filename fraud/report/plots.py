@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -173,7 +174,8 @@ def _alerts_by_day(summary: Summary) -> Figure:
             marker=markers,
             markersize=3,
         )
-    axes.set_ylim(bottom=0)
+    # The axis has whole numbers: days without any alert would otherwise show 0 again and again.
+    axes.set_ylim(0, max(1, axes.get_ylim()[1]))
     axes.set_ylabel("transactions a day")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
@@ -265,6 +267,9 @@ def _score_drift(summary: Summary) -> Figure:
         values = [max(day["score_quantiles"][name], 1e-6) for day in days]
         upper.plot(positions, values, color=LEGITIMATE, linestyle=style, label=label, marker=markers, markersize=3)
     upper.set_yscale("log")
+    # From a power of ten to a power of ten: scores that lie between two of them would have no number on their axis.
+    lowest, highest = (math.log10(end) for end in upper.dataLim.intervaly)
+    upper.set_ylim(10 ** math.floor(lowest), 10 ** max(math.ceil(highest), math.floor(lowest) + 1))
     upper.yaxis.set_major_locator(LogLocator(base=10, numticks=5))
     upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     upper.yaxis.set_minor_formatter(NullFormatter())

@@ -141,6 +141,22 @@ def test_a_single_day_stands_alone_on_its_axis(name):
     assert dates == ["2026-03-01"]
 
 
+def test_days_without_an_alert_have_different_numbers_on_their_axis():
+    summary = summary_of()
+    for day in summary["days"]:
+        day |= {"alerts": 0, "frauds": 0, "frauds_caught": 0}
+    numbers = [text for text in texts_of(plot_of("alerts_by_day", summary).svg) if text.isdecimal()]
+    assert numbers == ["0", "1"]
+
+
+def test_scores_between_two_powers_of_ten_have_both_on_their_axis():
+    summary = summary_of()
+    for day in summary["days"]:
+        day["score_quantiles"] = {"p50": 0.002, "p90": 0.003, "p99": 0.004}
+    texts = texts_of(plot_of("score_drift", summary).svg)
+    assert {"0.001", "0.01"} <= set(texts)
+
+
 def test_the_thresholds_of_the_policy_are_named_within_the_axes():
     summary = summary_of()
     for threshold in summary["thresholds"]:
@@ -226,6 +242,11 @@ def test_a_run_that_decided_nothing_does_not_blame_the_labels():
     assert "labels" not in text
     assert "file has no labels" not in render_report(summary, CONTEXT)
     assert {plot.absence for plot in draw_plots(summary)} == {"No transaction was decided."}
+
+
+def test_files_of_which_nothing_is_decided_say_why():
+    text = summary_text(summary_of(decided=0) | {"transactions": 5}, {"total": 1.0})
+    assert "no authorisation lies in the period" in text
 
 
 def test_files_without_a_record_are_told_as_that():
