@@ -336,13 +336,16 @@ def _shipped(what: str, name: str, ending: str) -> Path:
     """
     folder = _HOME / what
     shipped = folder / f"{name}{ending}"
-    if shipped.exists() and "/" not in name and "." not in name:
+    if name and shipped.exists() and "/" not in name and "." not in name:
         return shipped
-    if not Path(name).exists():
+    # Nothing at all, as a variable of the shell that is not set, would be the present folder.
+    if not name or not Path(name).exists():
         found = [path for path in folder.glob(f"[!.]*{ending}") if path.is_dir() == (not ending)]
         names = ", ".join(sorted(path.name.removesuffix(ending) for path in found)) or "none"
         own = f"a {ending} file" if ending else "a folder"
-        raise click.UsageError(f"{name}: there is no such file or folder. Shipped {what}: {names}; or name {own}")
+        raise click.UsageError(
+            f"{name or repr(name)}: there is no such file or folder. Shipped {what}: {names}; or name {own}"
+        )
     return Path(name)
 
 

@@ -30,6 +30,8 @@ MISTAKES = {
     "a missing policy": (("{file}", "--policy", "{folder}/p.yaml"), ("{folder}/p.yaml", "default, handbook")),
     "an unknown model": (("{file}", "--model", "defalt"), ("defalt", "Shipped models", "a folder")),
     "a missing model": (("{file}", "--model", "{folder}/model"), ("{folder}/model", "a folder")),
+    "a policy without a name": (("{file}", "--policy", ""), ("''", "Shipped policies", "default, handbook")),
+    "a model without a name": (("{file}", "--model", ""), ("''", "Shipped models", "a folder")),
     "an unknown feature set": (("{file}", "--feature-set", "defalt"), ("defalt", "default, handbook")),
     "a time that is none": (("{file}", "--from", "yesterday"), ("'yesterday'", "2026-03-01")),
     "a negative delay": (("{file}", "--label-delay-days", "-1"), ("--label-delay-days", "-1")),
