@@ -17,6 +17,9 @@ from fraud.sources.targets import Kind
 from fraud.sources.validation import explain_validation
 from fraud.transaction import Identifier, LabelName, LabelSource, TransactionMessage, timestamp_to_ms
 
+# Of a file that is one list, or has one object over many lines, every line is refused.
+_ONE_A_LINE = "each line is one object"
+
 
 class _ObjectTable:
     """Decoded JSON objects, as columns."""
@@ -132,7 +135,8 @@ class JsonRows:
         if isinstance(error, RecursionError):
             return RejectedRecord(self._file, number, "", shown, "nested_too_deeply", "is nested too deeply")
         if not isinstance(error, msgspec.ValidationError):
-            reason = f"is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}"
+            problem = str(error).removeprefix("JSON is malformed: ")
+            reason = f"is not valid JSON ({_ONE_A_LINE}): {problem}"
             return RejectedRecord(self._file, number, "", shown, "broken_json", reason)
         return self._invalid(line, number, str(error))
 
@@ -144,6 +148,8 @@ class JsonRows:
                 value = value.get(name, "")
         except (*_JSON_ERRORS, AttributeError):
             value = ""
+        if not field:
+            reason = f"{reason} ({_ONE_A_LINE})"
         shown = value if isinstance(value, str) else "" if not field else repr(value)
         return RejectedRecord(self._file, number, field, shown, code, reason)
 

@@ -169,6 +169,15 @@ def test_the_topic_s_own_strictness_is_told_in_words(
     assert rejected.field == next(iter(change))
 
 
+def test_a_file_that_is_one_list_is_told_what_a_line_should_be(tmp_path: Path) -> None:
+    path = tmp_path / "in.json"
+    for text in (json.dumps([message(1)]), json.dumps([message(1)], indent=2)):
+        path.write_text(text)
+        first = next(iter(read_records([path], NATIVE)))
+        assert isinstance(first, RejectedRecord)
+        assert "each line is one object" in first.reason
+
+
 def test_a_rejected_value_is_the_offending_one(tmp_path: Path) -> None:
     assert between(tmp_path, "in.csv", row(3, latitude="north").encode()).value == "north"
     assert between(tmp_path, "in.jsonl", json.dumps(message(3, latitude=91)).encode()).value == "91"
