@@ -190,9 +190,11 @@ def replay(
 
 def _list_features(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
+        from fraud.features import FEATURE_SETS
         from fraud.features.listing import feature_table_text
 
-        click.echo(feature_table_text(), nl=False)
+        asked = context.get_parameter_source("feature_set_name") is click.core.ParameterSource.COMMANDLINE
+        click.echo(feature_table_text((context.params["feature_set_name"],) if asked else FEATURE_SETS), nl=False)
         context.exit()
 
 
@@ -201,12 +203,12 @@ def _list_features(context: click.Context, _parameter: click.Parameter, value: b
     "--list",
     is_flag=True,
     expose_value=False,
-    is_eager=True,
     callback=_list_features,
-    help="Print the table of features and leave.",
+    help="Print the table of features, of the set that is named or of all, and leave.",
 )
 @_source_options
-@click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME")
+# Eager: --list needs its value, wherever it stands.
+@click.option("--feature-set", "feature_set_name", default="default", show_default=True, metavar="NAME", is_eager=True)
 @_fail_on_rejects
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE.parquet")
 def features(

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import wrap
+
 from fraud.features import FEATURE_SETS, feature_set
 from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Feature
 
+# What a terminal shows without breaking a line.
+_WIDTH = 80
+_INDENT = " " * 6
 _UNITS = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s"))
 
 
@@ -16,27 +22,24 @@ def duration_text(milliseconds: int) -> str:
     return ""
 
 
-def feature_table_text() -> str:
-    """Every feature of every set: name, type, whose, window, delay, hop, meaning, when missing."""
+def feature_table_text(names: Sequence[str] = FEATURE_SETS) -> str:
+    """Every feature of these sets, a line with its name, type, whose and windows, and its meaning under it.
+
+    No line has more than 80 characters. Raises `UnknownFeatureSetError`.
+    """
     lines = []
-    for name in FEATURE_SETS:
+    for name in names:
         chosen = feature_set(name)
         lines.append(f"{name}: {len(chosen.names)} features, schema {chosen.schema_hash[:12]}")
-        cells = [_cells(row) for row in chosen.rows]
-        header = ("name", "type", "whose", "aggregation", "window", "delay", "hop")
-        widths = [max(len(row[place]) for row in (header, *cells)) for place in range(len(header))]
-        lines.append(_line((*header, "meaning"), widths))
-        lines.extend(_line(row, widths) for row in cells)
+        for row in chosen.rows:
+            lines += wrap(f"{row.name}  {_kind(row)}", _WIDTH, initial_indent="  ", subsequent_indent=_INDENT)
+            meaning = f"{row.meaning}; missing {row.missing}" if row.missing else row.meaning
+            lines += wrap(meaning, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
         lines.append("")
     return "\n".join(lines)
 
 
-def _cells(row: Feature) -> tuple[str, ...]:
-    meaning = f"{row.meaning}; missing {row.missing}" if row.missing else row.meaning
-    windows = (duration_text(row.window_ms), duration_text(row.delay_ms), duration_text(row.hop_ms))
-    return (row.name, row.kind, row.entity, row.aggregation, *windows, meaning)
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
-    return "  ".join(["", *padded, cells[-1]]).rstrip()
+def _kind(row: Feature) -> str:
+    windows = (("window", row.window_ms), ("delay", row.delay_ms), ("hop", row.hop_ms))
+    declared = [f"{word} {duration_text(milliseconds)}" for word, milliseconds in windows if milliseconds]
+    return ", ".join((row.entity, row.kind, *declared))

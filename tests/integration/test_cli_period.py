@@ -160,3 +160,11 @@ def test_the_list_of_features_has_every_feature_of_every_set(fraud: Callable[...
     assert listed.exit_code == 0
     words = set(listed.stdout.split())
     assert set(feature_set("default").names) | set(feature_set("handbook").names) <= words
+    assert max(map(len, listed.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("order", [("--list", "--feature-set", "handbook"), ("--feature-set", "handbook", "--list")])
+def test_the_list_of_one_set_has_that_one_alone(fraud: Callable[..., Any], order: tuple[str, ...]) -> None:
+    listed = fraud("features", *order)
+    assert listed.stdout.startswith("handbook: 15 features")
+    assert "default:" not in listed.stdout
