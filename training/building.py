@@ -15,7 +15,7 @@ from fraud.features.table import FeatureSet
 from fraud.money import CURRENCY_EXPONENTS
 from fraud.pipeline import Period, StageTimings
 from fraud.replay.feature_blocks import FeatureBlock, iterate_features
-from fraud.replay.run import ReplayOptions
+from fraud.replay.run import DUPLICATE_CODE, ReplayOptions
 from fraud.settings import Settings
 from fraud.sources import TransactionFiles, load_mapping
 from training.dataset import DatasetError
@@ -83,18 +83,18 @@ class ReplayedFiles:
     def blocks(self, progress: Progress) -> Iterator[FeatureBlock]:
         """Replay the files; `progress` is told after each block."""
         options = ReplayOptions(self._request.period, self._request.label_delay_days)
-        inputs = None
+        records, inputs = 0, None
         if self.input_kinds:
             inputs = rule_inputs(self.features, self.input_kinds, self.input_kinds, self.origin.base_exponent)
-        records = 0
         for block in iterate_features(
             self._settings, self._files, self._mapping, self.features, options, StageTimings(self._clock), inputs
         ):
-            records += len(block.transaction_ids)
-            if block.rejected and not self.rejected:
-                first = block.rejected[0]
-                self.first_rejected = f"{first.file}:{first.line}: {first.field} {first.reason}"
-            self.rejected += len(block.rejected)
+            # A repetition was counted once and is missing from nothing.
+            refused = [record for record in block.rejected if record.code != DUPLICATE_CODE]
+            if refused and not self.rejected:
+                self.first_rejected = refused[0].place_and_reason
+            self.rejected += len(refused)
+            records += block.records_read
             progress(self._files.bytes_read, records)
             yield block
 

@@ -288,3 +288,13 @@ def test_a_file_that_is_no_dataset_is_refused(transactions, tmp_path):
     broken.write_bytes(b"PAR1 and nothing else PAR1")
     assert "broken.parquet" in refused("dataset", broken, "--out", tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_dataset_tells_what_was_refused_and_a_repetition_is_not(transactions, tmp_path):
+    header, first, second, *_ = transactions.read_text(encoding="utf-8").splitlines()
+    damaged = tmp_path / "damaged.csv"
+    damaged.write_text("\n".join((header, first, second, second, "no,columns", "")), encoding="utf-8")
+    told = finished("dataset", damaged, "--out", tmp_path / "rows.parquet").output
+    assert f"1 record was refused and not learned from, first {damaged}:5: has 2 columns where" in " ".join(
+        told.split()
+    )

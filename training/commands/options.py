@@ -156,4 +156,5 @@ def load_rows(
 def say_refused(count: int, first: str) -> None:
     """Say on standard error that records were left out, and why the first of them."""
     if count:
-        click.echo(f"{count:,} records were refused and not learned from, first {first}", err=True)
+        records = "record was" if count == 1 else "records were"
+        click.echo(f"{count:,} {records} refused and not learned from, first {first}", err=True)
