@@ -144,7 +144,9 @@ def test_every_example_of_the_manual_does_what_it_says() -> None:
     examples = EXAMPLE.findall(MANUAL)
     assert len(examples) >= 6
     for text, message in examples:
-        whole = text if text.startswith("policy:") else f"policy: example\nversion: 1\nrules:\n{text}"
+        # A whole policy, rules of one, or another of its keys.
+        rest = f"rules:\n{text}" if text.startswith(" ") else f"{text}rules: []\n"
+        whole = text if text.startswith("policy:") else f"policy: example\nversion: 1\n{rest}"
         if message:
             with pytest.raises(PolicyError) as refused:
                 parse_policy(whole, "my-policy.yaml", NAMES["default"])
