@@ -11,7 +11,7 @@ import argparse
 import os
 import platform
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,17 +47,16 @@ class Case:
         return [run["cpu_seconds"] / run["transactions"] for run in self.runs]
 
 
-def short_inputs(options: argparse.Namespace, scratch: Path) -> list[Input]:
-    """Files of just so many transactions, for replay and dataset alike."""
+def whole_inputs(options: argparse.Namespace) -> list[Input]:
+    """Files of at least so many transactions, which replay and dataset are compared on."""
     in_columns = options.handbook or Path(
         child({"case": "simulate", "format": "handbook", "transactions": options.transactions})
     )
     native = Path(child({"case": "simulate", "format": "native", "transactions": options.transactions}))
     name = "simulator, Parquet" if options.handbook is None else "handbook's file"
-    first, second = (str(first_rows(file, options.transactions, scratch)) for file in (in_columns, native))
     return [
-        Input(name, first, "handbook", "handbook", str(POLICIES / "handbook.yaml")),
-        Input("simulator, JSON lines", second, "native", "default", str(POLICIES / "default.yaml")),
+        Input(name, str(in_columns), "handbook", "handbook", str(POLICIES / "handbook.yaml")),
+        Input("simulator, JSON lines", str(native), "native", "default", str(POLICIES / "default.yaml")),
     ]
 
 
@@ -73,12 +72,14 @@ def long_inputs(options: argparse.Namespace) -> list[Input]:
 
 
 def beside_replay(options: argparse.Namespace, scratch: Path, core: int) -> list[tuple[Case, Case]]:
-    """Replay and the making of a dataset on the same files, taking turns."""
+    """Replay and the making of a dataset on just so many of the files' transactions, taking turns."""
     pairs = []
-    for source in short_inputs(options, scratch):
+    for whole in whole_inputs(options):
+        said(f"fitting the model for {whole.name}")
+        model = child({"case": "prepare", "input": asdict(whole)})
+        source = replace(whole, file=str(first_rows(Path(whole.file), options.transactions, scratch)))
         common = {"input": asdict(source), "transactions": options.transactions, "out": str(scratch), "core": core}
-        said(f"fitting the model for {source.name}")
-        common["model"] = child({"case": "prepare", "input": asdict(source)})
+        common["model"] = model
         pair = Case(source, []), Case(source, [])
         for repeat in range(options.repeat):
             for name, case in zip(("ours", "dataset"), pair, strict=True):
