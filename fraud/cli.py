@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import fraud
+from fraud.option_kinds import Days
 
 if TYPE_CHECKING:
     from fraud.pipeline import Period
@@ -44,20 +44,6 @@ class _Moment(click.ParamType):
         return timestamp_to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-class _Days(click.FloatRange):
-    """A number of days, not negative; at most ten years, as what a mapping draws."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0, max=3_660)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        days = float(super().convert(value, param, ctx))
-        if math.isnan(days):
-            # It is neither below nor above a limit.
-            self.fail(f"{value!r} is not a number of days", param, ctx)
-        return days
-
-
 def _apply(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -79,7 +65,7 @@ _source_options = _apply(
     ),
     click.option(
         "--label-delay-days",
-        type=_Days(),
+        type=Days(),
         default=_LABEL_DELAY_DAYS,
         show_default=True,
         help="When a label becomes known after its transaction, where the file does not say.",

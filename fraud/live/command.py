@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from fraud.option_kinds import Days
 from fraud.progress import progress_bar
 from fraud.settings import Settings
 from fraud.settings_command import command_settings
@@ -61,7 +62,7 @@ class _Speed(click.ParamType):
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--mapping", "mapping_name", default="native", show_default=True, metavar="NAME|FILE.yaml")
 @click.option("--speed", type=_Speed(), default="1x", show_default=True, help="1x, 60x, ... or max.")
-@click.option("--label-delay-days", type=click.FloatRange(min=0), default=7.0, show_default=True)
+@click.option("--label-delay-days", type=Days(), default=7.0, show_default=True)
 def produce_command(files: tuple[Path, ...], mapping_name: str, speed: float, label_delay_days: float) -> None:
     """Send transaction files to the topics, and their labels when they become known."""
     from fraud.live.produce import FileProducer, Produced

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from fraud.option_kinds import Days
 from fraud.settings_command import command_settings
 
 EXIT_USAGE = 2
@@ -17,7 +18,7 @@ EXIT_USAGE = 2
 @click.command("load")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--mapping", "mapping_name", default="native", show_default=True, metavar="NAME|FILE.yaml")
-@click.option("--label-delay-days", type=click.FloatRange(min=0), default=7.0, show_default=True)
+@click.option("--label-delay-days", type=Days(), default=7.0, show_default=True)
 @click.option("--rejected", type=click.Path(path_type=Path), help="Write what was refused there, a line of JSON each.")
 def load_command(files: tuple[Path, ...], mapping_name: str, label_delay_days: float, rejected: Path | None) -> None:
     """Fill history, profiles and entity windows from past transactions, before the first worker starts.

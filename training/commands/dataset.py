@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud.option_kinds import Days
 from training.commands.from_history import HistoryRequest, write_history_dataset
 from training.commands.options import moment_ms, refusals_for_people, rows_or_history_options, say_refused
 
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 @rows_or_history_options
 @click.option(
     "--label-delay-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     default=7.0,
     show_default=True,
     help="When a label becomes known after its transaction, where the file does not say.",
 )
 @click.option(
     "--maturity-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     help="Age at which a row without a fraud label counts as legitimate; the label delay unless given.",
 )
 @click.option("--from", "from_ms", type=moment_ms, metavar="TIME", help="First row; earlier ones warm the state.")

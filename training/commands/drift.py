@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud.option_kinds import Days
 from training.commands.options import load_rows, moment_ms, refusals_for_people, rows_options
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ _KINDS = {
 @click.option("--as-of", "as_of_ms", type=moment_ms, metavar="TIME", help="Labels as known at this time; --to.")
 @click.option(
     "--label-delay-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     default=7.0,
     show_default=True,
     help="Days until a label is known; a dataset has its own.",
 )
 @click.option(
     "--maturity-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     help="Age at which a row without a fraud label counts as legitimate; the label delay unless given.",
 )
 @click.option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud.option_kinds import Days
 from training.commands.judging import (
     costs_text,
     evaluation_options,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="Model that the others are compared with.")
 @click.option(
     "--label-delay-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     default=7.0,
     show_default=True,
     help="Days until a label is known; a dataset has its own.",
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--to", "to_ms", type=moment_ms, required=True, metavar="TIME", help="End, exclusive.")
 @click.option(
     "--removed-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     default=14.0,
     show_default=True,
     help="Leave out customers whose fraud of that many days before --from, or later, is known.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud.option_kinds import Days
 from training.commands.options import load_rows, moment_ms, now_text, refusals_for_people, rows_options
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ MODEL_KINDS = ("logistic_regression", "random_forest", "boosting")
 @rows_options
 @click.option(
     "--label-delay-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     default=7.0,
     show_default=True,
     help="Days until a label is known; a dataset has its own.",
 )
 @click.option(
     "--maturity-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     help="Age at which a row without a fraud label counts as legitimate; the label delay unless given.",
 )
 @click.option("--train-from", type=moment_ms, metavar="TIME", required=True, help="First moment to learn from.")

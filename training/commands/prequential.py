@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud.option_kinds import Days
 from training.commands.judging import (
     costs_text,
     evaluation_options,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 @click.option(
     "--label-delay-days",
     "delays",
-    type=click.FloatRange(min=0),
+    type=Days(),
     multiple=True,
     default=(7.0,),
     show_default=True,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 @click.option("--learn-from", type=moment_ms, metavar="TIME", help="Nothing earlier is learned from.")
 @click.option(
     "--removed-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     help="Leave out customers whose fraud of that many days before the test week, or later, is known; unless given, "
     "a week more than the label delay, as in the Handbook.",
 )

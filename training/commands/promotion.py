@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud.option_kinds import Days
 from training.commands.judging import unknowable
 from training.commands.models import author, author_options, check_usable, chosen_registry, registry_option, subject_of
 from training.commands.options import load_rows, moment_ms, now_text, refusals_for_people, rows_options
@@ -29,7 +30,7 @@ FAILED_EXIT_CODE = 3
 @rows_options
 @click.option(
     "--label-delay-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     default=7.0,
     show_default=True,
     help="Days until a label is known; a dataset has its own.",
@@ -38,7 +39,7 @@ FAILED_EXIT_CODE = 3
 @click.option("--to", "to_ms", type=moment_ms, required=True, metavar="TIME", help="End, exclusive.")
 @click.option(
     "--removed-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     default=14.0,
     show_default=True,
     help="Leave out customers whose fraud of that many days before --from, or later, is known.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from fraud.option_kinds import Days
 from training.commands.fit import MODEL_KINDS, chosen_configuration
 from training.commands.from_history import HistoryRequest, history_rows
 from training.commands.models import author, chosen_registry, registry_option, subject_of
@@ -43,14 +44,14 @@ class Windows(NamedTuple):
 @rows_or_history_options
 @click.option(
     "--label-delay-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     default=7.0,
     show_default=True,
     help="When a label becomes known after its transaction, where the file does not say.",
 )
 @click.option(
     "--maturity-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     help="Age at which a row without a fraud label counts as legitimate; the label delay unless given.",
 )
 @click.option("--as-of", "as_of_ms", type=moment_ms, metavar="TIME", help="What was known then counts; now.")

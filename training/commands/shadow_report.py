@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud.option_kinds import Days
 from training.commands.options import moment_ms, refusals_for_people
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--feature-set", "feature_set_name", default="default", show_default=True, help="Features of the models.")
 @click.option(
     "--maturity-days",
-    type=click.FloatRange(min=0),
+    type=Days(),
     default=7.0,
     show_default=True,
     help="Age at which a row without a fraud label counts as legitimate.",
