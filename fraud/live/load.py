@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
 from fraud.bootstrap import Artefacts
 from fraud.live.backlog import EntityBacklog
 from fraud.live.brokers import check_brokers
@@ -28,6 +31,8 @@ _TRANSACTIONS, _LABELS = "load", "load-labels"
 # Nobody waits for an answer here, and a decision without entity windows would stay in history as it is.
 _REDIS_PATIENCE_MS = 60_000.0
 _PAUSE_S = 0.5
+# A broker that has just started makes the topic of its groups first: half a minute of attempts.
+_COORDINATOR_ATTEMPTS = 60
 # Where the members stand in Kafka's description of a consumer group.
 _MEMBERS = 5
 
@@ -171,7 +176,18 @@ async def working_members(settings: Settings) -> int:
     admin = to.admin()
     try:
         await admin.start()
-        answers = await admin.describe_consumer_groups([settings.consumer_group])
+        answers = await _described(admin, settings.consumer_group)
     finally:
         await admin.close()
     return sum(len(group[_MEMBERS]) for answer in answers for group in answer.groups)
+
+
+async def _described(admin: AIOKafkaAdminClient, group: str) -> Sequence[Any]:
+    for _ in range(_COORDINATOR_ATTEMPTS):
+        try:
+            return list(await admin.describe_consumer_groups([group]))
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            await asyncio.sleep(_PAUSE_S)
+    return list(await admin.describe_consumer_groups([group]))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from live_worker import FRAUD, PATIENCE_S, fraud, worker_environment
+from live_worker import fraud, worker_environment
 from undisturbed import write_lines
 
 from fraud.stack import Stack
@@ -55,20 +53,12 @@ def simulated(environment: dict[str, str], folder: Path) -> Path:
     return write_lines(folder / "payments.jsonl", [json.dumps(record) for record in kept])
 
 
-def load(environment: dict[str, str], payments: Path) -> None:
-    """Run until it succeeds: a broker that has just started has no coordinator of groups for some seconds."""
-    end = time.monotonic() + PATIENCE_S
-    command = [FRAUD, "load", str(payments), "--label-delay-days", "2"]
-    while (done := subprocess.run(command, env=environment, capture_output=True, text=True, check=False)).returncode:
-        assert time.monotonic() < end, done.stderr
-
-
 def test_history_with_a_control_group_is_weighted_and_the_report_says_so(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     payments = simulated(environment, tmp_path)
     fraud(environment, "init")
-    load(environment, payments)
+    fraud(environment, "load", payments, "--label-delay-days", "2")
     rows_file, out = tmp_path / "history.parquet", tmp_path / "judged"
     train(environment, "dataset", "--from-history", "--as-of", "2027-01-01", "--maturity-days", "2", "--out", rows_file)
     rows = read_dataset(rows_file)
