@@ -88,8 +88,7 @@ class DeadLetterBox:
             code=error.code,
             field=error.field,
             ingested_at=timestamp_to_text(place.ingested_ms),
-            # The key of a record is a customer, and no customer has a name of a million letters.
-            key=None if place.key is None else shown_value(place.key.decode(errors="replace"), "", secret_fields),
+            key=shown_key(place, secret_fields),
             key_id=message.key_id,
             offset=place.offset,
             partition=place.partition,
@@ -123,6 +122,11 @@ class DeadLetterBox:
                 f"the dead letter cannot be opened: FRAUD_DEAD_LETTER_KEY is not the key that {message.key_id!r} "
                 "was when it was sealed, or the letter was changed"
             ) from None
+
+
+def shown_key(place: MessagePlace, secret_fields: tuple[str, ...] = ()) -> str | None:
+    """The key of a message, masked, and shortened: no customer has a name of a million letters."""
+    return None if place.key is None else shown_value(place.key.decode(errors="replace"), "", secret_fields)
 
 
 class MessagePlace(msgspec.Struct, frozen=True, gc=False):

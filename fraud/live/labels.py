@@ -17,7 +17,7 @@ from fraud.labels import resolve_labels
 from fraud.live.dead_letter import DeadLetterBox, DeadLetterKeyError, MessagePlace
 from fraud.live.decisions import Arrival
 from fraud.live.measures import Measures
-from fraud.live.outgoing import DEAD_LETTERS, Outgoing, sealed
+from fraud.live.outgoing import Outgoing, dead_letter, sealed
 from fraud.live.wire import LabelMessage, decode_label
 from fraud.ports import (
     EntityStore,
@@ -44,8 +44,8 @@ _log = logging.getLogger(__name__)
 class LabelService:
     """Takes batches of labels, and looks again at those that wait.
 
-    `tokeniser` is given where customers are known by token. `random` (uniform in [0, 1)) and `sleep` spread attempts
-    when a store is away.
+    `tokeniser` is given where customers are known by token; `secret_fields` are masked in dead letters. `random`
+    (uniform in [0, 1)) and `sleep` spread attempts when a store is away.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class LabelService:
         *,
         wait_ms: int,
         tokeniser: Tokeniser | None,
+        secret_fields: tuple[str, ...] = (),
         random: Callable[[], float],
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
@@ -70,6 +71,7 @@ class LabelService:
         self._measures = measures
         self._wait_ms = wait_ms
         self._tokeniser = tokeniser
+        self._secret_fields = secret_fields
         self._random = random
         self._sleep = sleep
         self._in_flight = asyncio.Semaphore(_IN_FLIGHT)
@@ -86,7 +88,7 @@ class LabelService:
             except InvalidTransactionError as error:
                 self._measures.label("refused")
                 self._measures.refused(arrival.place.topic, error.code)
-                outgoing.append(sealed(self._box, error, arrival.place, arrival.value, ()))
+                outgoing.append(sealed(self._box, error, arrival.place, arrival.value, self._secret_fields))
             else:
                 by_transaction[label.user_id, label.transaction_id].append((label, arrival))
         await asyncio.gather(*(self._learn_all(labels) for labels in by_transaction.values()))
@@ -132,7 +134,8 @@ class LabelService:
         error = InvalidTransactionError(_GIVEN_UP, "transaction_id", reason, label.transaction_id)
         # As it came, so that it is tokenised once when it is sent again.
         message = waiting.sealed or self._box.sealed_message(place, encode_label(label))
-        return Outgoing(DEAD_LETTERS, place.partition, place.key, self._box.letter(error, place, message))
+        # Its key is a token, if anything is secret.
+        return dead_letter(place, self._box.letter(error, place, message), ())
 
     def _tokenised(self, label: Label) -> Label:
         if self._tokeniser is None:

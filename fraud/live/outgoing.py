@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from fraud.decision import decision_message
-from fraud.live.dead_letter import DeadLetterBox, MessagePlace
+from fraud.live.dead_letter import DeadLetterBox, MessagePlace, shown_key
 from fraud.pipeline import BatchResult, LiveBatch
 from fraud.ports import StoredDecision
 from fraud.transaction import InvalidTransactionError, Transaction
@@ -98,7 +98,13 @@ def sealed(
     secret_fields: tuple[str, ...],
 ) -> Outgoing:
     """The dead letter of a refused message."""
-    return Outgoing(DEAD_LETTERS, place.partition, place.key, box.seal(error, place, value, secret_fields))
+    return dead_letter(place, box.seal(error, place, value, secret_fields), secret_fields)
+
+
+def dead_letter(place: MessagePlace, letter: bytes, secret_fields: tuple[str, ...]) -> Outgoing:
+    """A letter as a message. The refused one's key may be what is tokenised elsewhere, so it is masked here, too."""
+    key = shown_key(place, secret_fields)
+    return Outgoing(DEAD_LETTERS, place.partition, None if key is None else key.encode(), letter)
 
 
 def _of_row(result: BatchResult, row: int, position: int, lost: Mapping[int, StoredDecision]) -> _Published:

@@ -125,6 +125,7 @@ class Worker:
             self.measures,
             wait_ms=round(settings.label_wait_hours * HOUR_MS),
             tokeniser=tokeniser,
+            secret_fields=settings.tokenised_fields,
             random=spread,
         )
         return tables, windows

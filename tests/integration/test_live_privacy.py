@@ -28,7 +28,7 @@ TOPICS_OF_OURS = ("decisions", "alerts", "dead_letter")
 
 @pytest.fixture
 def environment(stack: Stack) -> dict[str, str]:
-    return worker_environment(stack, "privacy", tokenised_fields="attributes.email", log_level="debug")
+    return worker_environment(stack, "privacy", tokenised_fields="attributes.email,user_id", log_level="debug")
 
 
 @pytest.fixture
@@ -46,12 +46,13 @@ class Secrets:
         self.cards = [f"492941{spread.randrange(10**10):010}" for _ in range(40)]
         self.addresses = [f"203.0.{spread.randrange(100, 256)}.{spread.randrange(100, 256)}" for _ in range(40)]
         self.emails = [f"clear.person.{number}@mail.example" for number in range(40)]
+        self.customers = [f"clear-customer-{number:02}" for number in range(40)]
 
     @property
     def needles(self) -> dict[str, bytes]:
         """The first six digits of a card and the network of an address are kept on purpose."""
         cards = {f"card {card}": card[6:].encode() for card in self.cards}
-        return cards | {value: value.encode() for value in [*self.addresses, *self.emails]}
+        return cards | {value: value.encode() for value in [*self.addresses, *self.emails, *self.customers]}
 
     def found_in(self, content: bytes) -> list[str]:
         return [name for name, needle in self.needles.items() if needle in content]
@@ -69,11 +70,14 @@ def test_clear_values_are_found_nowhere_but_in_the_input(
     worker.start()
     fraud(environment, "produce", write_lines(tmp_path / "produced.jsonl", lines), "--speed", "max")
     refused = [*_refused(lines, secrets), *_cut_short(lines)]
-    asyncio.run(_send(environment, refused))
+    customer = secrets.customers[0].encode()
+    asyncio.run(_send(environment, "transactions_topic", refused, customer))
+    labels = _labels(secrets)
+    asyncio.run(_send(environment, "labels_topic", labels, customer))
     readers = {topic: TopicReader(environment, topic) for topic in TOPICS_OF_OURS}
     places: dict[str, bytes] = {}
     wait_for_all(readers["decisions"], expected.decisions, 1.0, worker)
-    wait_for_messages(readers["dead_letter"], len(refused), worker)
+    wait_for_messages(readers["dead_letter"], len(refused) + len(labels) - 1, worker)
     places["/metrics"] = worker.metrics.encode()
     assert worker.stop() == 0
     for topic, reader in readers.items():
@@ -90,7 +94,7 @@ def test_clear_values_are_found_nowhere_but_in_the_input(
     # It was searched where something is: each place holds what it should, and the search finds what is there.
     assert [place for place, content in places.items() if not content] == []
     assert b"492941" in places["tables"]
-    assert len(places["topic dead_letter"].splitlines()) == len(refused)
+    assert len(places["topic dead_letter"].splitlines()) == len(refused) + len(labels) - 1
     inputs = _log_files(stack, environment["FRAUD_TRANSACTIONS_TOPIC"])
     assert set(secrets.found_in(inputs)) == secrets.needles.keys()
 
@@ -101,6 +105,7 @@ def _with_secrets(lines: list[str], secrets: Secrets) -> list[str]:
         record = json.loads(line)
         place = number % len(secrets.cards)
         record |= {"card_id": secrets.cards[place], "ip_address": secrets.addresses[place]}
+        record["user_id"] = secrets.customers[place]
         record["attributes"] = {**record.get("attributes", {}), "email": secrets.emails[place], "basket": "3 items"}
         made.append(json.dumps(record))
     return made
@@ -122,6 +127,7 @@ def _refused(lines: list[str], secrets: Secrets) -> list[bytes]:
         {"currency": card[:3], "card_id": card},
         {"merchant_id": f"{card}\x07"},
         {"city": f"{address}\x07"},
+        {"user_id": f"{record['user_id']}\x07"},
         {"timestamp": card},
         {"event_type": card},
         {"amount": 98_765.43, "currency": "EUR", "card_id": card},
@@ -129,17 +135,26 @@ def _refused(lines: list[str], secrets: Secrets) -> list[bytes]:
     return [json.dumps({**record, **change}).encode() for change in changes]
 
 
+def _labels(secrets: Secrets) -> list[bytes]:
+    """One that waits for its transaction, and some that are refused."""
+    customer = secrets.customers[0]
+    waits = {"label_id": "l1", "transaction_id": "none", "user_id": customer, "label": "fraud", "source": "analyst"}
+    waits["known_at"] = "2026-03-02T13:00:00Z"
+    changes = [{}, {"user_id": f"{customer}\x07"}, {"label": "perhaps"}, {"known_at": "yesterday"}]
+    return [json.dumps({**waits, **change}).encode() for change in changes]
+
+
 def _cut_short(lines: list[str]) -> list[bytes]:
     """Lines that end somewhere behind the secrets that they hold."""
     return [line.encode()[:-length] for length, line in enumerate(lines[:20], 1)]
 
 
-async def _send(environment: dict[str, str], messages: list[bytes]) -> None:
+async def _send(environment: dict[str, str], topic: str, messages: list[bytes], key: bytes) -> None:
     settings = load_settings(environment)
     producer = connection(settings).producer(linger_ms=5)
     await producer.start()
     for message in messages:
-        await producer.send_and_wait(settings.transactions_topic, message, key=b"somebody")
+        await producer.send_and_wait(getattr(settings, topic), message, key=key)
     await producer.stop()
 
 
