@@ -83,3 +83,14 @@ def test_alerts_on_events_older_than_the_set_age_are_marked_stale_and_others_are
         assert hashlib.sha256(frozen).hexdigest() == alert["hash"]
     shown = fraud(environment, "tail", "alerts", "--from-start", "--limit", "3").splitlines()
     assert [line.endswith("[stale]") for line in shown] == ["old-5000" in line for line in shown]
+    check_filters(environment)
+
+
+def check_filters(environment: dict[str, str]) -> None:
+    of_one = fraud(environment, "tail", "decisions", "--from-start", "--user", "fresh", "--limit", "2", "--json")
+    assert {json.loads(line)["decision"]["transaction_id"] for line in of_one.splitlines()} == {
+        "fresh-10",
+        "fresh-5000",
+    }
+    reviewed = fraud(environment, "tail", "decisions", "--from-start", "--action", "review", "--limit", "2")
+    assert all(" review " in line and "LARGE_PAYMENT" in line for line in reviewed.splitlines())
