@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 import fraud
 from fraud.option_kinds import Days
+from fraud.termination import Termination
 
 if TYPE_CHECKING:
     from fraud.pipeline import Period
@@ -339,19 +338,7 @@ def _shipped(what: str, name: str, ending: str) -> Path:
 
 def main() -> None:
     """Run the command; what a person can mend is one line on standard error and exit code 2."""
-    stopped_by = signal.SIGINT
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped_by
-        stopped_by = signal.Signals(number)
-        interrupt = signal.getsignal(signal.SIGINT)
-        # A shell lets what it starts in the background ignore Ctrl-C; that must not make it ignore this.
-        if not callable(interrupt):
-            raise KeyboardInterrupt
-        interrupt(signal.SIGINT, frame)
-
-    # As Ctrl-C, which cleans up: otherwise this signal ends the interpreter where it stands.
-    signal.signal(signal.SIGTERM, stop)
+    termination = Termination()
     try:
         _add_commands()
         status = cli.main(prog_name="fraud", standalone_mode=False)
@@ -361,7 +348,7 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was written under its final name", err=True)
         # What a shell says of a program that was ended by this signal.
-        sys.exit(128 + stopped_by)
+        sys.exit(128 + termination.stopped_by)
     except Exception as error:
         if not _is_for_people(error):
             raise

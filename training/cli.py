@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud.termination import Termination
 from training.commands.dataset import dataset
 from training.commands.drift import drift
 from training.commands.evaluate import evaluate
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
     """Fit, judge, promote and watch models on the features that the service computes."""
+    Termination()
 
 
 main.add_command(dataset)

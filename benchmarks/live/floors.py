@@ -17,7 +17,6 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvloop
@@ -165,20 +164,18 @@ def run_faust(settings: Settings, floor: Floor) -> None:
     handler = Handler(
         settings.transactions_topic, settings.batch_size, floor.answer, lambda _source: None, lambda _source: None
     )
-    with TemporaryDirectory(prefix="fraud-floor-") as folder:
-        app = create_app(
-            connection(settings),
-            settings.consumer_group,
-            [handler],
-            floor.topic_ids,
-            prepare=floor.start,
-            finish=floor.stop,
-            session_timeout_s=settings.session_timeout_seconds,
-            data_folder=folder,
-        )
-        loop = uvloop.new_event_loop()
-        asyncio.set_event_loop(loop)
-        run_app(app, loop)
+    app = create_app(
+        connection(settings),
+        settings.consumer_group,
+        [handler],
+        floor.topic_ids,
+        prepare=floor.start,
+        finish=floor.stop,
+        session_timeout_s=settings.session_timeout_seconds,
+    )
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    run_app(app, loop)
 
 
 async def run_aiokafka(settings: Settings, floor: Floor) -> None:

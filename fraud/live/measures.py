@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from fraud.decision import ACTIONS
 from fraud.live.drift import LiveDrift
 from fraud.live.outgoing import Outgoing
-from fraud.pipeline import STAGES, BatchResult, StageTimings
+from fraud.pipeline import BatchResult, StageTimings
 from fraud.scoring.drift import DriftThresholds
 
 # From a stage that is hardly there to one that has eaten the whole budget of a decision.
@@ -24,8 +24,19 @@ _LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 3
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 # Scores are small nearly always, and what matters lies at the top.
 _SCORE_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
-# Beside the stages of the core.
-_LIVE_STAGES = ("history", "entities", "publication")
+# How long a batch may be in a stage, in milliseconds. Together 225, since entities are counted while the batch is
+# published: under the goal of 250 for 999 of 1,000 decisions. A full batch that works off a backlog takes longer.
+STAGE_BUDGETS_MS = {
+    "validate": 5,
+    "enrich": 60,
+    "features": 40,
+    "score": 5,
+    "rules": 5,
+    "decide": 10,
+    "history": 60,
+    "entities": 40,
+    "publication": 40,
+}
 # What may be missing from a decision.
 _PARTS = ("entity_windows",)
 
@@ -88,13 +99,44 @@ class ArtefactMeasures:
         self._activations.labels(part).inc()
 
 
+class StageMeasures:
+    """How long batches are in each stage, and how often longer than its budget."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seen_seconds: dict[str, float] = {}
+        self._seconds = Histogram(
+            "fraud_stage_seconds",
+            "Seconds of a batch in a stage",
+            ["stage"],
+            buckets=_STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._over_budget = Counter(
+            "fraud_over_budget",
+            "Batches that were longer in a stage than its budget",
+            ["stage"],
+            registry=registry,
+        )
+        for stage in STAGE_BUDGETS_MS:
+            self._seconds.labels(stage)
+            self._over_budget.labels(stage)
+
+    def passed(self, seconds: Mapping[str, float]) -> None:
+        """A batch is through; `seconds` are those in each stage since the start."""
+        for stage, total in seconds.items():
+            spent = total - self._seen_seconds.get(stage, 0.0)
+            if spent > 0:
+                self._seconds.labels(stage).observe(spent)
+                self._over_budget.labels(stage).inc(spent * 1_000 > STAGE_BUDGETS_MS[stage])
+            self._seen_seconds[stage] = total
+
+
 class Measures:
     """All measures of one worker. `clock` is seconds that only grow."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
         self.timings = StageTimings(clock)
-        self._seen_seconds: dict[str, float] = {}
         self._seen_lookups: dict[str, int] = {}
         # Attempts that failed because a store or the brokers were away.
         self.failed_attempts = 0
@@ -127,15 +169,7 @@ class Measures:
         self._lookups = self._counter(
             "fraud_customer_cache", "Customers looked for in memory", "outcome", ("hit", "miss")
         )
-        self._stages = Histogram(
-            "fraud_stage_seconds",
-            "Seconds of a batch in a stage",
-            ["stage"],
-            buckets=_STAGE_BUCKETS_S,
-            registry=self.registry,
-        )
-        for stage in (*STAGES, *_LIVE_STAGES):
-            self._stages.labels(stage)
+        self._stages = StageMeasures(self.registry)
         self._batches = Histogram(
             "fraud_batch_transactions", "Transactions in a batch", buckets=_BATCH_BUCKETS, registry=self.registry
         )
@@ -189,11 +223,7 @@ class Measures:
     def answered(self, ingested_ms: Sequence[int], now_ms: int) -> None:
         """Everything that came of the transactions of these message times is published."""
         self._latency.observe((now_ms - np.array(ingested_ms, dtype=np.float64)) / 1_000)
-        for stage, seconds in self.timings.seconds.items():
-            spent = seconds - self._seen_seconds.get(stage, 0.0)
-            if spent > 0:
-                self._stages.labels(stage).observe(spent)
-            self._seen_seconds[stage] = seconds
+        self._stages.passed(self.timings.seconds)
 
     def looked_up(self, hits: int, misses: int) -> None:
         """How often customers were found in memory, and how often not, since the start."""

@@ -226,12 +226,8 @@ def create_app(
     prepare: Callable[[], Awaitable[None]],
     finish: Callable[[], Awaitable[None]],
     session_timeout_s: float,
-    data_folder: str | None = None,
 ) -> WorkerApp:
-    """The app with an agent for each handler. `topic_ids` is read anew for every batch: its owner keeps it current.
-
-    `data_folder` is only named in the title of the process.
-    """
+    """The app with an agent for each handler. `topic_ids` is read anew for every batch: its owner keeps it current."""
     app = WorkerApp(
         group,
         broker=[f"kafka://{server}" for server in connection.bootstrap_servers.split(",")],
@@ -244,7 +240,6 @@ def create_app(
         topic_disable_leader=True,
         autodiscover=False,
         web_enabled=False,
-        datadir=data_folder,
         store="memory://",
         worker_redirect_stdouts=False,
     )

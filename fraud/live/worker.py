@@ -9,7 +9,9 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from os import urandom
+from typing import Any
 
 import uvloop
 from aiokafka.client import AIOKafkaClient
@@ -48,6 +50,8 @@ MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 _LONGEST_PAUSE_BETWEEN_LOOKS_S = 60.0
 # What is decided in between may be under a wrong name of its place; asking costs a small request.
 _PAUSE_BETWEEN_LOOKS_AT_TOPICS_S = 2.0
+# What fails at once each time would else fill the log.
+_PAUSE_AFTER_A_FAILURE_S = 5.0
 # A short wait is looked at this often before it ends.
 _LOOKS_A_WAIT = 4
 
@@ -148,8 +152,7 @@ class Worker:
         )
         layouts = await topic_layouts(producer.client, [settings.transactions_topic, settings.labels_topic])
         self.topic_ids.update({name: layout.topic_id for name, layout in layouts.items()})
-        watching = asyncio.create_task(self._watch_topics(producer.client, layouts))
-        self._resources.push_async_callback(_cancelled, watching)
+        self._go_on_with(partial(self._watch_topics, producer.client, layouts))
         await self._watch(tables, windows)
         health = HealthServer(
             self.measures.registry,
@@ -159,11 +162,14 @@ class Worker:
         )
         await health.start(settings.metrics_host, settings.metrics_port)
         self._resources.push_async_callback(health.stop)
-        looking = asyncio.create_task(self._look_at_waiting_labels(spread))
-        self._resources.push_async_callback(_cancelled, looking)
+        self._go_on_with(partial(self._look_at_waiting_labels, spread))
         self._follow_files()
-        for keeping in (self.backlog.keep_catching_up(), keep_collections_short()):
-            self._resources.push_async_callback(_cancelled, asyncio.create_task(keeping))
+        self._go_on_with(self.backlog.keep_catching_up)
+        self._go_on_with(keep_collections_short)
+
+    def _go_on_with(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do this beside everything else until the worker stops. Should it fail, that is told and it begins again."""
+        self._resources.push_async_callback(_cancelled, asyncio.create_task(again_and_again(work)))
 
     async def _watch_topics(self, client: AIOKafkaClient, layouts: Mapping[str, TopicLayout]) -> None:
         while True:
@@ -192,15 +198,14 @@ class Worker:
             asyncio.sleep,
         )
         await self._probes.look()
-        watching = asyncio.create_task(self._probes.watch(lambda: self._liveness.look(self._standing())))
-        self._resources.push_async_callback(_cancelled, watching)
+        self._go_on_with(partial(self._probes.watch, lambda: self._liveness.look(self._standing())))
 
     def _follow_files(self) -> None:
         settings, artefacts = self.settings, self.artefacts
         reloader = Reloader(settings, artefacts, self._activate, self.measures.artefacts)
         shadows = ShadowReloader(settings, artefacts.feature_set, self._shadow, self.measures.artefacts)
-        for following in (asyncio.create_task(reloader.watch()), asyncio.create_task(shadows.watch())):
-            self._resources.push_async_callback(_cancelled, following)
+        self._go_on_with(reloader.watch)
+        self._go_on_with(shadows.watch)
 
     async def _activate(self, artefacts: Artefacts) -> None:
         await self.decisions.decide_by(decider_of(artefacts))
@@ -219,8 +224,6 @@ class Worker:
                 await self.labels.look_again(_now_ms(), self.settings.labels_topic, self._publish)
             except (StoreUnavailableError, EntityStoreUnavailableError) as error:
                 _log.warning("labels that wait are looked at later: %s", error)
-            except Exception as error:  # noqa: BLE001 one label that cannot be read must not end the looks
-                _log.error("labels that wait cannot be looked at", exc_info=error)
 
     def _unready(self) -> str:
         if self._probes.problem:
@@ -288,6 +291,18 @@ class Worker:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+async def again_and_again(work: Callable[[], Awaitable[None]], sleep: Callable[[float], Any] = asyncio.sleep) -> None:
+    """Do `work` until it returns; when it fails, that is logged and it begins again after a pause."""
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 what is done beside deciding must not end unseen, nor end deciding
+            _log.error("what is done beside deciding has failed and begins again", exc_info=error)
+            await sleep(_PAUSE_AFTER_A_FAILURE_S)
+        else:
+            return
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

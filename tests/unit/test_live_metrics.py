@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
-from fraud.live.measures import BatchHistogram, Measures
+from fraud.live.measures import STAGE_BUDGETS_MS, BatchHistogram, Measures
 from fraud.live.outgoing import Outgoing
+from fraud.pipeline import STAGES
 
 OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 BOUNDS = (0.1, 0.5, 1.0, 2.0)
@@ -62,3 +63,24 @@ def test_what_was_published_and_looked_up_adds_up() -> None:
     assert value("fraud_published_total", {"topic": "decisions"}) == 2
     assert value("fraud_customer_cache_total", {"outcome": "hit"}) == 10
     assert value("fraud_customer_cache_total", {"outcome": "miss"}) == 1
+
+
+def test_every_stage_has_a_budget_that_operators_are_told() -> None:
+    assert set(STAGES) < set(STAGE_BUDGETS_MS)
+    (row,) = [line for line in OPERATIONS.read_text().splitlines() if line.startswith("| `fraud_over_budget")]
+    assert all(f"{stage} {budget}" in row for stage, budget in STAGE_BUDGETS_MS.items())
+    # Entities are counted while a batch is published.
+    assert sum(STAGE_BUDGETS_MS.values()) - STAGE_BUDGETS_MS["entities"] < 250
+
+
+def test_a_batch_that_is_too_long_in_a_stage_is_counted_there() -> None:
+    now_s = 0.0
+    measures = Measures(lambda: now_s)
+    for stage, seconds in (("history", 0.059), ("enrich", 0.061), ("history", 0.061)):
+        with measures.timings.stage(stage):
+            now_s += seconds
+        measures.answered([0], 1)
+    value = measures.registry.get_sample_value
+    assert value("fraud_over_budget_total", {"stage": "history"}) == 1
+    assert value("fraud_over_budget_total", {"stage": "enrich"}) == 1
+    assert value("fraud_over_budget_total", {"stage": "score"}) == 0
