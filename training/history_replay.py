@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
@@ -18,6 +17,7 @@ from fraud.features.table import FeatureSet
 from fraud.labels import resolve_labels
 from fraud.pipeline import Period, StageTimings
 from fraud.ports import StoredDecision
+from fraud.replay.label_feed import WaitingLabels
 from fraud.settings import Settings
 from fraud.stores.memory import MemoryCustomers, MemoryEntities
 from fraud.transaction import Label, Transaction, TransactionMessage
@@ -35,26 +35,12 @@ class _AsStored(Admission):
         return cast(Transaction, message)
 
 
-class HistoryLabels:
+class HistoryLabels(WaitingLabels):
     """A label feed: what all labels of a transaction say changes when one of them becomes known."""
 
     def __init__(self, labels: Mapping[Identity, Sequence[Label]]) -> None:
+        super().__init__()
         self._labels = labels
-        self._waiting: list[tuple[int, int, Transaction, bool]] = []
-        self._count = 0
-
-    @property
-    def next_due_ms(self) -> float:
-        """When the next change becomes known; infinity if none is waiting."""
-        return self._waiting[0][0] if self._waiting else math.inf
-
-    def due(self, timestamp_ms: int) -> list[tuple[Transaction, bool]]:
-        """Take the transactions that are known as fraud, or no longer, by then."""
-        changed = []
-        while self._waiting and self._waiting[0][0] <= timestamp_ms:
-            _, _, transaction, is_fraud = heapq.heappop(self._waiting)
-            changed.append((transaction, is_fraud))
-        return changed
 
     def absorbed(self, _position: int, transaction: Transaction) -> None:
         """Let every change of what is known of this transaction follow."""
@@ -63,8 +49,7 @@ class HistoryLabels:
         for moment_ms in sorted({label.known_at_ms for label in labels}):
             is_fraud = resolve_labels(labels, moment_ms) == "fraud"
             if is_fraud != was_fraud:
-                self._count += 1
-                heapq.heappush(self._waiting, (moment_ms, self._count, transaction, is_fraud))
+                self.add(moment_ms, transaction, is_fraud=is_fraud)
             was_fraud = is_fraud
 
 

@@ -12,18 +12,42 @@ from fraud.sources.records import GroundTruth
 from fraud.transaction import Label, Transaction
 
 
-class FileLabelFeed:
+class WaitingLabels:
+    """What becomes known of transactions, each at its own time; at one time in the order in which it was added."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, int, Transaction, bool]] = []
+        self._count = 0
+
+    @property
+    def next_due_ms(self) -> float:
+        """When the next change becomes known; infinity if none is waiting."""
+        return self._waiting[0][0] if self._waiting else math.inf
+
+    def due(self, timestamp_ms: int) -> list[tuple[Transaction, bool]]:
+        """Take the transactions that are known as fraud, or no longer, by then."""
+        changed = []
+        while self._waiting and self._waiting[0][0] <= timestamp_ms:
+            _, _, transaction, is_fraud = heapq.heappop(self._waiting)
+            changed.append((transaction, is_fraud))
+        return changed
+
+    def add(self, known_at_ms: int, transaction: Transaction, *, is_fraud: bool) -> None:
+        """Let it wait until then that the transaction is known as fraud, or no longer."""
+        self._count += 1
+        heapq.heappush(self._waiting, (known_at_ms, self._count, transaction, is_fraud))
+
+
+class FileLabelFeed(WaitingLabels):
     """A label becomes known at the time that the file gives, else `label_delay_days` after its transaction.
 
-    Only frauds wait here: a transaction counts as legitimate until it is known as fraud. The order in which labels of
-    one moment become known is that of the file.
+    Only frauds wait here: a transaction counts as legitimate until it is known as fraud.
     """
 
     def __init__(self, label_delay_days: float) -> None:
+        super().__init__()
         self._delay_ms = round(label_delay_days * DAY_MS)
-        self._waiting: list[tuple[int, int, Transaction, Label]] = []
         self._truths: Sequence[GroundTruth | None] = ()
-        self._count = 0
 
     def known_at_ms(self, truth: GroundTruth, transaction: Transaction) -> int:
         """When this label is known, UTC milliseconds."""
@@ -33,25 +57,11 @@ class FileLabelFeed:
         """What the file says about the messages of the batch that comes next."""
         self._truths = truths
 
-    @property
-    def next_due_ms(self) -> float:
-        """When the next label becomes known; infinity if none is waiting."""
-        return self._waiting[0][0] if self._waiting else math.inf
-
-    def due(self, timestamp_ms: int) -> list[tuple[Transaction, bool]]:
-        """Take the transactions that are known as fraud by then."""
-        changed = []
-        while self._waiting and self._waiting[0][0] <= timestamp_ms:
-            known_at_ms, _, transaction, label = heapq.heappop(self._waiting)
-            changed.append((transaction, resolve_labels((label,), known_at_ms) == "fraud"))
-        return changed
-
     def absorbed(self, position: int, transaction: Transaction) -> None:
         """Let the label of the message at `position` follow, if it is a fraud."""
         truth = self._truths[position]
         if truth is None or truth.label != "fraud":
             return
-        self._count += 1
         known_at_ms = self.known_at_ms(truth, transaction)
         label = Label(
             label_id=f"{transaction.transaction_id}#file",
@@ -62,4 +72,4 @@ class FileLabelFeed:
             known_at_ms=known_at_ms,
             transaction_timestamp_ms=transaction.timestamp_ms,
         )
-        heapq.heappush(self._waiting, (known_at_ms, self._count, transaction, label))
+        self.add(known_at_ms, transaction, is_fraud=resolve_labels((label,), known_at_ms) == "fraud")
