@@ -51,6 +51,11 @@ class StageTimings:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + self._clock() - started
 
+    def take(self) -> dict[str, float]:
+        """The seconds since they were taken last."""
+        seconds, self.seconds = self.seconds, dict.fromkeys(STAGES, 0.0)
+        return seconds
+
 
 @dataclass(frozen=True)
 class Period:

@@ -112,6 +112,9 @@ class Settings:
     future_tolerance_minutes: float = _setting(10.0, kinds.number, "how far ahead of the broker's a time may be")
     # 10 KB each: half a gigabyte in a worker.
     cached_customers: int = _setting(50_000, kinds.whole(1, 100_000_000), "customers that a worker keeps in memory")
+    # While one waits for history and the brokers, another is computed. More leave smaller batches, each of which costs
+    # the servers as many calls.
+    batches_at_once: int = _setting(2, kinds.whole(1, 64), "batches a worker has in hand, each of other partitions")
     # Longer than any client waits for a server before it says that this is away.
     stall_minutes: float = _setting(5.0, kinds.number, "a worker that gets nowhere for so long is not live")
     metrics_host: str = _setting("127.0.0.1", kinds.text, "address that a worker serves metrics and health on")

@@ -13,7 +13,7 @@ from fraud.features.table import Value
 from fraud.pipeline import BatchResult, NoLabels, Period, Pipeline, StageTimings
 from fraud.ports import EntityStore, HistoryRecord, Origin, StoredDecision
 from fraud.settings import Settings
-from fraud.stores.customers import CachedCustomers
+from fraud.stores.customers import CachedCustomers, CustomerCache
 from fraud.stores.memory_tables import MemoryEntityWindows, MemoryTables
 from fraud.transaction import TransactionMessage
 
@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self.stores = stores
-        self.customers = CachedCustomers(stores.tables, stores.plan, capacity=1_000)
+        self.customers = CachedCustomers(stores.tables, stores.plan, CustomerCache(capacity=1_000))
         self.pipeline: Pipeline = build_pipeline(
             settings,
             artefacts(settings, "default", DEFAULT_POLICY),

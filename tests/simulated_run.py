@@ -60,6 +60,7 @@ def run(log: Log, seed: int, faults: Faults, *, workers: int, parts: Parts = SOU
         faults_at_most=_FAULTS_AT_MOST,
         batch_size=random.choice((1, 4, 12)),
         cached_customers=random.choice((0, 1, 100)),
+        lanes=random.choice((1, 2, 3)),
         parts=parts,
     )
     return asyncio.run(world.run())

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
+from typing import Any
 
 from payments import DEFAULT_POLICY, artefacts
 from simulated_log import DECISION_LIMITS, TOPIC_ID, Log
@@ -21,9 +22,10 @@ from fraud.live.dead_letter import DeadLetterBox
 from fraud.live.decisions import Arrival, DecisionService
 from fraud.live.measures import Measures
 from fraud.live.outgoing import Outgoing
-from fraud.pipeline import Period
+from fraud.live.partition_queues import PartitionQueues, in_order
+from fraud.pipeline import Period, StageTimings
 from fraud.ports import EntityStoreUnavailableError
-from fraud.stores.customers import CachedCustomers
+from fraud.stores.customers import CachedCustomers, CustomerCache
 from fraud.stores.memory_tables import MemoryEntityWindows, MemoryTables
 
 FEATURE_SET = "default"
@@ -34,7 +36,7 @@ _OUTAGE_TURNS = 60
 # A short log shall have customers who are loaded from a snapshot and the events after it.
 _EVENTS_BETWEEN_SNAPSHOTS = 3
 # Nothing is read of it, and it takes longer to make than a run.
-_MEASURES = Measures(lambda: 0.0)
+_MEASURES = Measures()
 
 
 class StuckError(AssertionError):
@@ -51,6 +53,7 @@ class Parts:
     service: type[DecisionService] = DecisionService
     tables: type[FaultyTables] = FaultyTables
     windows: type[MemoryEntityWindows] = MemoryEntityWindows
+    queues: type[PartitionQueues[Any]] = PartitionQueues
     history: type[MemoryTables] = MemoryTables
 
 
@@ -80,92 +83,126 @@ class Broker:
 class SimulatedWorker:
     """Fetches, decides, publishes, acknowledges, as the worker of the service does.
 
-    `generation` and `assigned` are what it believes of its group.
+    `generation` and `assigned` are what it believes of its group. Events that were fetched before `epoch` are void.
     """
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         self.number = number
-        parts, turns, chance, faults = world.parts, world.turns, world.chance, world.faults
-        tables = parts.tables(world.tables, turns, chance, faults, self)
+        turns, chance, faults = world.turns, world.chance, world.faults
+        self._tables = world.parts.tables(world.tables, turns, chance, faults, self)
         windows = FaultyWindows(world.windows, turns, chance, faults, self, lambda: world.windows_away)
-        self.customers = parts.customers(
-            tables, world.plan, capacity=world.cached_customers, events_between_snapshots=_EVENTS_BETWEEN_SNAPSHOTS
+        self.customers = CustomerCache(world.cached_customers)
+        self.backlog = world.parts.backlog(windows, sleep=self._sleep)
+        self.services = [self._service() for _ in range(world.lanes)]
+        self.generation = -1
+        self.assigned: frozenset[int] = frozenset()
+        self._lanes = [asyncio.Lock() for _ in self.services]
+        self._busy = 0
+        self._queues: PartitionQueues[tuple[int, Arrival]] = world.parts.queues(
+            world.batch_size, world.lanes, worth_another=1
         )
-        self.backlog = parts.backlog(windows, sleep=self._sleep)
-        timings = _MEASURES.timings
+        self._epoch = 0
+        self._positions: dict[int, int] = {}
+        self._doubtful: set[int] = set()
+        self._held: dict[int, deque[int]] = {}
+
+    def _service(self) -> DecisionService:
+        world, parts, random = self.world, self.world.parts, self.world.chance.random
+        timings = StageTimings(lambda: 0.0)
+        customers = parts.customers(
+            self._tables, world.plan, self.customers, events_between_snapshots=_EVENTS_BETWEEN_SNAPSHOTS
+        )
         pipeline = build_pipeline(
-            world.log.settings, world.artefacts, self.customers, self.backlog, timings=timings, period=Period()
+            world.log.settings, world.artefacts, customers, self.backlog, timings=timings, period=Period()
         )
-        random = world.chance.random
         box = DeadLetterBox(BOX_KEY, BOX_KEY_ID, random.randbytes)
-        self.service = parts.service(
+        return parts.service(
             pipeline,
-            self.customers,
+            customers,
             self.backlog,
             box,
             DECISION_LIMITS,
             _MEASURES,
+            timings,
             random=random.random,
             sleep=self._sleep,
         )
-        self.generation = -1
-        self.assigned: frozenset[int] = frozenset()
-        self.is_idle = True
-        self._positions: dict[int, int] = {}
-        self._doubtful: set[int] = set()
-        self._held: dict[int, deque[int]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is in the middle of nothing."""
+        return not self._busy
 
     async def _sleep(self, _seconds: float) -> None:
         await self.world.turns.wait(self)
 
     def learn(self) -> None:
-        """The group has a new generation: partitions not held without a break are doubtful until the next batch."""
+        """The group has a new generation: partitions not held without a break are forgotten before their next batch."""
         broker = self.world.broker
         if self.generation == broker.generation:
             return
         assigned = frozenset(partition for partition, owner in broker.owners.items() if owner is self)
         kept = self.assigned & assigned if self.generation == broker.generation - 1 else frozenset()
-        self._doubtful |= (self.assigned | assigned) - kept
+        for partition in (self.assigned | assigned) - kept:
+            if self._queues.is_in_hand(partition):
+                self._doubtful.add(partition)
+            else:
+                self.forget(partition)
         self.generation, self.assigned = broker.generation, assigned
         self.fetch_again()
 
     def fetch_again(self) -> None:
         """Go on from what was acknowledged: what was fetched and not handled is lost."""
+        self._epoch += 1
         self._positions = {partition: self.world.broker.acknowledged[partition] for partition in self.assigned}
 
     async def run(self) -> None:
         """Work until cancelled."""
-        while True:
-            self.is_idle = True
-            await self.world.turns.wait(self)
-            generation, fetched = self.generation, self._fetch()
-            if not (fetched or self._doubtful or any(self._held.values())):
-                continue
-            self.is_idle = False
-            await self.world.turns.wait(self)
-            for partition in self._doubtful:
-                self.forget(partition)
-            self._doubtful.clear()
-            if generation == self.generation:
-                await self.take(fetched)
-            await self.acknowledge()
+        async with asyncio.TaskGroup() as group:
+            for lane, service in zip(self._lanes, self.services, strict=True):
+                group.create_task(self._work(lane, service))
 
-    def _fetch(self) -> list[Arrival]:
-        fetched: list[Arrival] = []
+    async def _work(self, lane: asyncio.Lock, service: DecisionService) -> None:
+        while True:
+            await self.world.turns.wait(self)
+            self._fetch()
+            await self.world.turns.wait(self)
+            # What was cancelled in this lane may still be ending.
+            async with lane:
+                batch = self._queues.take()
+                if not (batch or any(self._held.values())):
+                    continue
+                self._busy += 1
+                try:
+                    await self._handle(service, batch)
+                    await self.acknowledge()
+                finally:
+                    self._busy -= 1
+
+    def _fetch(self) -> None:
         most = self.world.chance.random.randrange(1, self.world.batch_size + 1)
         for partition in sorted(self.assigned):
             start = self._positions[partition]
             some = self.world.broker.partitions[partition][start : start + most]
             self._positions[partition] += len(some)
-            fetched += some
-        return fetched
+            for arrival in some:
+                self._queues.add(partition, (self._epoch, arrival))
 
-    async def take(self, arrivals: Sequence[Arrival]) -> None:
+    async def _handle(self, service: DecisionService, batch: dict[int, list[tuple[int, Arrival]]]) -> None:
+        try:
+            await self.take(service, [arrival for epoch, arrival in in_order(batch) if epoch == self._epoch])
+        finally:
+            self._queues.give_back(batch)
+            for partition in self._doubtful.intersection(batch):
+                self.forget(partition)
+            self._doubtful.difference_update(batch)
+
+    async def take(self, service: DecisionService, arrivals: Sequence[Arrival]) -> None:
         """Decide and publish one batch."""
         if not arrivals:
             return
-        await self.service.handle(arrivals, self.publish)
+        await service.handle(arrivals, self.publish)
         self.finish(arrivals)
 
     def finish(self, arrivals: Sequence[Arrival]) -> None:
@@ -203,7 +240,7 @@ class SimulatedWorker:
         if self._held:
             with suppress(EntityStoreUnavailableError):
                 await self.backlog.catch_up()
-        for partition, held in self._held.items():
+        for partition, held in list(self._held.items()):
             pending = self.first_pending_offset(partition)
             last = None
             while held and (pending is None or held[0] < pending):
@@ -240,6 +277,7 @@ class World:
         faults_at_most: int,
         batch_size: int,
         cached_customers: int,
+        lanes: int,
         parts: Parts = SOUND,
     ) -> None:
         self.log = log
@@ -247,6 +285,7 @@ class World:
         self.parts = parts
         self.batch_size = batch_size
         self.cached_customers = cached_customers
+        self.lanes = lanes
         self.artefacts: Artefacts = artefacts(log.settings, FEATURE_SET, DEFAULT_POLICY)
         self.plan: StatePlan = self.artefacts.feature_set.plan(state_limits(log.settings))
         self.chance = Chance(random, faults_at_most)

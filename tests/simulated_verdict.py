@@ -18,7 +18,7 @@ from fraud.features.plan import ENTITY_KINDS, StatePlan
 from fraud.features.snapshot import encode_customer
 from fraud.live.outgoing import ALERTS, DEAD_LETTERS, DECISIONS
 from fraud.settings import Settings
-from fraud.stores.customers import CachedCustomers
+from fraud.stores.customers import CachedCustomers, CustomerCache
 
 # What follows from entity windows, besides the features of entities themselves.
 _FOLLOWS = frozenset(
@@ -114,7 +114,7 @@ def facts(log: Log, outcome: Outcome) -> Facts:
 
 
 async def _customers(outcome: Outcome, plan: StatePlan) -> dict[str, bytes]:
-    store = CachedCustomers(outcome.tables, plan, capacity=1_000)
+    store = CachedCustomers(outcome.tables, plan, CustomerCache(capacity=0))
     states = await store.load(sorted(outcome.tables.history))
     for state in states.values():
         # How many expired rows are still held depends on when a late event asked.

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fraud.cli import main
 from fraud.live.decisions import DecisionService
-from fraud.live.stream import Inbox, Subscription
+from fraud.live.stream import Subscription
+
+_LOOK_S = 0.05
 
 
 def _hang() -> None:
@@ -29,21 +31,22 @@ def _hang() -> None:
 
 
 def _end() -> None:
-    original: Callable[[Inbox], AsyncIterator[list[Any]]] = Inbox.batches
+    original: Callable[..., Awaitable[None]] = Subscription._listen
 
-    async def ending(inbox: Inbox) -> AsyncIterator[list[Any]]:
-        async for events in original(inbox):
-            yield events
-            return
+    async def ending(subscription: Subscription, channel: Any) -> None:
+        listening = asyncio.create_task(original(subscription, channel))
+        while not subscription._batches:
+            await asyncio.sleep(_LOOK_S)
+        listening.cancel()
 
-    Inbox.batches = ending  # type: ignore[method-assign]
+    Subscription._listen = ending  # type: ignore[method-assign]
 
 
 def _fetch_no_more() -> None:
     original: Callable[..., Awaitable[None]] = Subscription._take
 
-    async def pausing(subscription: Subscription, events: Any) -> None:
-        await original(subscription, events)
+    async def pausing(subscription: Subscription, lane: int, events: Any) -> None:
+        await original(subscription, lane, events)
         app = subscription._app
         app.consumer.pause_partitions(app.assignment_now())
 

@@ -35,7 +35,7 @@ from fraud.settings import Settings, load_settings
 from fraud.stores.customers import EVENTS_BETWEEN_SNAPSHOTS
 from fraud.stores.entity_windows.generations import SHARDS, shard_of
 from fraud.stores.entity_windows.windows import EntityWindows
-from fraud.stores.write_parts import WRITES_IN_FLIGHT, actions_of_a_part
+from fraud.stores.write_parts import TRANSACTION_ACTIONS, WRITES_IN_FLIGHT
 
 # Entities that the canned calls go round: those of so many payments.
 CANNED_PAYMENTS = 20_000
@@ -94,8 +94,7 @@ class CannedStores:
         await self._windows.connection.ask([["MGET", names.control(shard), *heads[shard]] for shard in heads], 10)
         actions = [self._put("TransactionHistory", self._item) for _ in arrivals]
         actions += [self._put("UserProfiles", self._snapshot) for _ in arrivals[::EVENTS_BETWEEN_SNAPSHOTS]]
-        size = actions_of_a_part(len(actions))
-        parts = [actions[at : at + size] for at in range(0, len(actions), size)]
+        parts = [actions[at : at + TRANSACTION_ACTIONS] for at in range(0, len(actions), TRANSACTION_ACTIONS)]
         await asyncio.gather(*map(self._write, parts))
         await asyncio.gather(*(self._windows.commit(source, events) for source, events in by_source.items()))
 
@@ -162,7 +161,11 @@ class Floor:
 def run_faust(settings: Settings, floor: Floor) -> None:
     """Run until a signal stops it."""
     handler = Handler(
-        settings.transactions_topic, settings.batch_size, floor.answer, lambda _source: None, lambda _source: None
+        settings.transactions_topic,
+        settings.batch_size,
+        [floor.answer] * settings.batches_at_once,
+        lambda _source: None,
+        lambda _source: None,
     )
     app = create_app(
         connection(settings),

@@ -15,7 +15,7 @@ from fraud.live.measures import Measures
 from fraud.live.outgoing import Outgoing, decided_messages, repeated_messages, sealed
 from fraud.live.shadow import ShadowModels
 from fraud.live.wire import decode_transaction
-from fraud.pipeline import BatchResult, LiveBatch, NoLabels, Pipeline
+from fraud.pipeline import BatchResult, LiveBatch, NoLabels, Pipeline, StageTimings
 from fraud.ports import CustomerStore, EntityEvent, HistoryRecord, Origin, StoredDecision, StoreUnavailableError
 from fraud.transaction import InvalidTransactionError, TransactionMessage, timestamp_to_ms
 
@@ -55,7 +55,7 @@ class DecisionLimits:
 
 
 class DecisionService:
-    """Takes batches from any number of partitions, one batch at a time.
+    """Takes batches from any number of partitions, one batch at a time; its `timings` are those of the pipeline.
 
     `random` (uniform in [0, 1)) and `sleep` spread attempts when a store is away.
     """
@@ -68,6 +68,7 @@ class DecisionService:
         box: DeadLetterBox,
         limits: DecisionLimits,
         measures: Measures,
+        timings: StageTimings,
         *,
         random: Callable[[], float],
         sleep: Callable[[float], Any] = asyncio.sleep,
@@ -78,6 +79,7 @@ class DecisionService:
         self._box = box
         self._limits = limits
         self._measures = measures
+        self._timings = timings
         self._random = random
         self._sleep = sleep
         self._one_at_a_time = asyncio.Lock()
@@ -154,7 +156,7 @@ class DecisionService:
     async def _count(self, events: Mapping[str, Sequence[EntityEvent]]) -> None:
         for source, of_source in events.items():
             self._entities.add(source, of_source)
-        with self._measures.timings.stage("entities"):
+        with self._timings.stage("entities"):
             await self._entities.count()
 
     async def _isolate(self, arrivals: Sequence[ReadArrival], error: Exception, publish: Publish) -> None:
@@ -181,7 +183,7 @@ class DecisionService:
         result = await self.pipeline.process([one.message for one in arrivals], NoLabels(), origins)
         live = result.live
         assert live is not None  # noqa: S101 origins were given
-        with self._measures.timings.stage("history"):
+        with self._timings.stage("history"):
             lost = await self._commit(result, live)
         places = [arrival.place for arrival in arrivals]
         self._measures.batch(result)
@@ -204,7 +206,7 @@ class DecisionService:
             origin = live.origins[event.position]
             stored = StoredDecision(event.transaction, origin, canonical, content_hash, event.late, event.first_time)
             records.append(HistoryRecord(event.sequence, stored, shadow_of_row))
-        lost: Mapping[int, StoredDecision] = await self._customers.commit(records) if records else {}
+        lost = await self._customers.commit(records)
         for place, stored in lost.items():
             origin = live.origins[live.new_events[place].position]
             if stored.origin != origin:

@@ -124,7 +124,7 @@ async def load(
         _, windows = await worker.open_stores(_REDIS_PATIENCE_MS)
         await windows.check()
         loader = Loader(
-            worker.decisions.handle,
+            worker.lanes[0].service.handle,
             worker.labels.handle,
             digest=digest,
             batch_size=settings.batch_size,

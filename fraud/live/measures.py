@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from fraud.decision import ACTIONS
 from fraud.live.drift import LiveDrift
 from fraud.live.outgoing import Outgoing
-from fraud.pipeline import BatchResult, StageTimings
+from fraud.pipeline import BatchResult
 from fraud.scoring.drift import DriftThresholds
 
 # From a stage that is hardly there to one that has eaten the whole budget of a decision.
@@ -103,7 +103,6 @@ class StageMeasures:
     """How long batches are in each stage, and how often longer than its budget."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._seen_seconds: dict[str, float] = {}
         self._seconds = Histogram(
             "fraud_stage_seconds",
             "Seconds of a batch in a stage",
@@ -122,21 +121,18 @@ class StageMeasures:
             self._over_budget.labels(stage)
 
     def passed(self, seconds: Mapping[str, float]) -> None:
-        """A batch is through; `seconds` are those in each stage since the start."""
-        for stage, total in seconds.items():
-            spent = total - self._seen_seconds.get(stage, 0.0)
+        """A batch is through, and was so long in each stage."""
+        for stage, spent in seconds.items():
             if spent > 0:
                 self._seconds.labels(stage).observe(spent)
                 self._over_budget.labels(stage).inc(spent * 1_000 > STAGE_BUDGETS_MS[stage])
-            self._seen_seconds[stage] = total
 
 
 class Measures:
-    """All measures of one worker. `clock` is seconds that only grow."""
+    """All measures of one worker."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.timings = StageTimings(clock)
         self._seen_lookups: dict[str, int] = {}
         # Attempts that failed because a store or the brokers were away.
         self.failed_attempts = 0
@@ -220,10 +216,10 @@ class Measures:
             if result.live is not None and not result.gathered.degraded:
                 self.drift.decided(result.gathered.matrix, scores, result.live.origins[-1].ingested_ms)
 
-    def answered(self, ingested_ms: Sequence[int], now_ms: int) -> None:
-        """Everything that came of the transactions of these message times is published."""
+    def answered(self, ingested_ms: Sequence[int], now_ms: int, stage_seconds: Mapping[str, float]) -> None:
+        """Everything that came of a batch of transactions of these message times is published."""
         self._latency.observe((now_ms - np.array(ingested_ms, dtype=np.float64)) / 1_000)
-        self._stages.passed(self.timings.seconds)
+        self._stages.passed(stage_seconds)
 
     def looked_up(self, hits: int, misses: int) -> None:
         """How often customers were found in memory, and how often not, since the start."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,75 +16,61 @@ from faust.types import TP, EventT
 from fraud.live.dead_letter import MessagePlace
 from fraud.live.decisions import Arrival
 from fraud.live.kafka import Connection
+from fraud.live.partition_queues import PartitionQueues, in_order
 
 # Faust's own acknowledgement cycle; what was published after the last one is delivered again after a crash.
 _COMMIT_INTERVAL_S = 1.0
 # Kafka recommends three at least, so that two may be lost. More, because by its next heartbeat a worker learns that
 # another has died and that it is to take over.
 _HEARTBEATS_A_SESSION = 10
-# Events waiting in this process, beyond which fetching pauses.
+# Events waiting in Faust's buffer, beyond which fetching pauses.
 _BUFFER_EVENTS = 16_384
+# Full batches for each lane that are sorted by partition; the rest waits in Faust's buffer. With fewer, a partition
+# with much to do would keep others from being seen.
+_BATCHES_WAITING = 4
 
 _log = logging.getLogger(__name__)
-
-
-class Inbox:
-    """Events of a channel, as many at a time as are there.
-
-    An agent that iterates over its stream handles each event by itself, through processors and sensors that cost more
-    than deciding does; `take` and `noack_take` wait for their time-out before they yield what is there. This reads the
-    channel's queue.
-    """
-
-    def __init__(self, channel: Any, batch_size: int) -> None:
-        self._queue = aiter(channel).queue
-        self._batch_size = batch_size
-
-    async def batches(self) -> AsyncIterator[list[EventT[Any]]]:
-        """Wait for an event, then yield it with all others that have arrived, up to the batch size."""
-        queue = self._queue
-        while True:
-            try:
-                events = [await queue.get()]
-            except StopAsyncIteration:
-                # How Faust tells an agent that it stops.
-                return
-            while len(events) < self._batch_size and not queue.empty():
-                events.append(queue.get_nowait())
-            yield events
 
 
 @dataclass(frozen=True)
 class Handler:
     """What to do with the events of a topic.
 
-    `handle` makes a batch durable and public, and returns. `first_pending_offset` is the first offset of a source that
-    must be delivered again if this process ends now, None if there is none. `forget` drops what is held of sources
-    that were somebody else's meanwhile; it is called between batches.
+    Each of `handles` is a lane: it makes one batch after the other durable and public, beside the other lanes, whose
+    batches are of other partitions. `first_pending_offset` is the first offset of a source that must be delivered
+    again if this process ends now, None if there is none. `forget` drops what is held of a source that was somebody
+    else's meanwhile; it is called when no batch is of that source.
     """
 
     topic: str
     batch_size: int
-    handle: Callable[[Sequence[Arrival]], Awaitable[None]]
+    handles: Sequence[Callable[[Sequence[Arrival]], Awaitable[None]]]
     first_pending_offset: Callable[[str], int | None]
     forget: Callable[[str], None]
 
 
 class Subscription:
-    """One topic's way through an agent: drops what is not ours, hands over batches, acknowledges."""
+    """One topic's way through an agent: drops what is not ours, hands over batches, acknowledges.
+
+    An agent that iterates over its stream handles each event by itself, through processors and sensors that cost more
+    than deciding does; `take` and `noack_take` wait for their time-out before they yield what is there. This reads the
+    channel's queue.
+    """
 
     def __init__(self, app: WorkerApp, handler: Handler, topic_id: Callable[[str], str]) -> None:
         self._app = app
         self._handler = handler
         self._topic_id = topic_id
-        self._held: dict[str, deque[EventT[Any]]] = {}
-        self._doubtful: set[str] = set()
+        self._queues: PartitionQueues[EventT[Any]] = PartitionQueues(handler.batch_size, len(handler.handles))
+        # Wakes all who wait for events, or for partitions or room that others give back.
+        self._changed = asyncio.Event()
+        self._held: dict[int, deque[EventT[Any]]] = {}
+        self._doubtful: set[int] = set()
         self._stopping = False
-        self._in_hand = asyncio.Lock()
+        self._lanes = [asyncio.Lock() for _ in handler.handles]
         self._agents = 0
         self._batches = 0
-        # The number of the batch that is in hand, None between batches.
-        self.batch_in_hand: int | None = None
+        self._in_hand: dict[int, int] = {}
 
     @property
     def topic(self) -> str:
@@ -92,14 +78,27 @@ class Subscription:
         return self._handler.topic
 
     @property
+    def oldest_batch_in_hand(self) -> int | None:
+        """The number of the batch that was begun before all others that are in hand; None between batches."""
+        return min(self._in_hand.values(), default=None)
+
+    @property
     def is_running(self) -> bool:
         """Whether an agent waits for batches, or has one. An agent may end without a word."""
         return self._agents > 0
 
     def doubt(self, partitions: set[TP]) -> None:
-        """These partitions may have been somebody else's: forget them before the next batch."""
+        """These partitions may have been somebody else's: forget them before their next batch."""
         topic = self._handler.topic
-        self._doubtful |= {self._source(tp.partition) for tp in partitions if tp.topic == topic}
+        for partition in (tp.partition for tp in partitions if tp.topic == topic):
+            if self._queues.is_in_hand(partition):
+                self._doubtful.add(partition)
+            else:
+                self._forget(partition)
+
+    def _forget(self, partition: int) -> None:
+        self._handler.forget(self._source(partition))
+        self._held.pop(partition, None)
 
     def _source(self, partition: int) -> str:
         return f"{self._topic_id(self._handler.topic)}:{partition}"
@@ -109,53 +108,91 @@ class Subscription:
         # A former agent may still be ending.
         self._agents += 1
         try:
-            async for events in Inbox(channel, self._handler.batch_size).batches():
-                async with self._in_hand:
-                    if not self._stopping:
-                        await self._hold(events)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._take_batches(lane)) for lane in range(len(self._lanes))]
+                await self._listen(channel)
+                for task, lane in zip(tasks, self._lanes, strict=True):
+                    async with lane:
+                        task.cancel()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            _log.critical("the worker stops: a batch of %s failed", self._handler.topic, exc_info=error)
-            await self._app.crash(error)
+            cause = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
+            _log.critical("the worker stops: a batch of %s failed", self._handler.topic, exc_info=cause)
+            await self._app.crash(cause)
             raise
         finally:
             self._agents -= 1
 
     async def finish(self) -> None:
-        """Let the batch in hand end; take no more."""
+        """Let the batches in hand end; take no more."""
         self._stopping = True
-        async with self._in_hand:
-            self.acknowledge()
+        for lane in self._lanes:
+            async with lane:
+                self.acknowledge()
 
-    async def _hold(self, events: Sequence[EventT[Any]]) -> None:
+    async def _listen(self, channel: Any) -> None:
+        """Let events wait in their partitions' queues; returns when the agent stops."""
+        arriving = aiter(channel).queue
+        queues, room = self._queues, _BATCHES_WAITING * len(self._lanes) * self._handler.batch_size
+        while True:
+            try:
+                event = await arriving.get()
+            except StopAsyncIteration:
+                # How Faust tells an agent that it stops.
+                return
+            queues.add(event.message.partition, event)
+            while len(queues) < room and not arriving.empty():
+                event = arriving.get_nowait()
+                queues.add(event.message.partition, event)
+            self._changed.set()
+            while len(queues) >= room:
+                await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def _take_batches(self, lane: int) -> None:
+        while True:
+            async with self._lanes[lane]:
+                if self._stopping:
+                    return
+                batch = self._queues.take()
+                if batch:
+                    await self._hold(lane, batch)
+            if not batch:
+                await self._change()
+
+    async def _hold(self, lane: int, batch: Mapping[int, Sequence[EventT[Any]]]) -> None:
         self._batches += 1
-        self.batch_in_hand = self._batches
+        self._in_hand[lane] = self._batches
         try:
-            await self._take(events)
+            await self._take(lane, in_order(batch))
         finally:
-            self.batch_in_hand = None
+            del self._in_hand[lane]
+            self._queues.give_back(batch)
+            for partition in self._doubtful.intersection(batch):
+                self._forget(partition)
+            self._doubtful.difference_update(batch)
+            self._changed.set()
 
-    async def _take(self, events: Sequence[EventT[Any]]) -> None:
-        for source in self._doubtful:
-            self._handler.forget(source)
-            self._held.pop(source, None)
-        self._doubtful.clear()
+    async def _take(self, lane: int, events: Sequence[EventT[Any]]) -> None:
         generation = self._app.consumer_generation_id
         assigned = self._app.assignment_now()
         current = [
             event for event in events if event.message.generation_id == generation and event.message.tp in assigned
         ]
         if current:
-            await self._handler.handle([self._arrival(event) for event in current])
+            await self._handler.handles[lane]([self._arrival(event) for event in current])
             for event in current:
-                self._held.setdefault(self._source(event.message.partition), deque()).append(event)
+                self._held.setdefault(event.message.partition, deque()).append(event)
         self.acknowledge()
 
     def acknowledge(self) -> None:
         """Acknowledge, in order, what need not be delivered again."""
-        for source, held in self._held.items():
-            pending = self._handler.first_pending_offset(source)
+        for partition, held in self._held.items():
+            pending = self._handler.first_pending_offset(self._source(partition))
             while held and (pending is None or held[0].message.offset < pending):
                 event = held.popleft()
                 event.message.ack(self._app.consumer)

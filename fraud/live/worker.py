@@ -6,12 +6,13 @@ import asyncio
 import logging
 import math
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from os import urandom
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvloop
 from aiokafka.client import AIOKafkaClient
@@ -20,6 +21,7 @@ from prometheus_client import disable_created_metrics
 
 from fraud.bootstrap import Artefacts, build_pipeline, decider_of, state_limits, token_maker
 from fraud.features.extraction import Extraction
+from fraud.features.plan import StatePlan
 from fraud.live.backlog import EntityBacklog
 from fraud.live.collection import keep_collections_short
 from fraud.live.dead_letter import DeadLetterBox
@@ -37,10 +39,10 @@ from fraud.live.shadow import ShadowModels, ShadowReloader
 from fraud.live.stream import Handler, Subscription, create_app, run_app
 from fraud.live.topic_ids import TopicChangedError, TopicLayout, check_unchanged, topic_layouts
 from fraud.live.typical import typical_decision
-from fraud.pipeline import Period
+from fraud.pipeline import Period, StageTimings
 from fraud.ports import EntityStoreUnavailableError, StoreUnavailableError
 from fraud.settings import Settings
-from fraud.stores.customers import CachedCustomers
+from fraud.stores.customers import CachedCustomers, CustomerCache
 from fraud.stores.dynamodb import DynamoCustomerTables
 from fraud.stores.dynamodb_labels import DynamoLabels
 from fraud.stores.entity_windows.windows import EntityWindows
@@ -52,10 +54,20 @@ _LONGEST_PAUSE_BETWEEN_LOOKS_S = 60.0
 _PAUSE_BETWEEN_LOOKS_AT_TOPICS_S = 2.0
 # What fails at once each time would else fill the log.
 _PAUSE_AFTER_A_FAILURE_S = 5.0
+# Faust fetches in a thread of its own. With Python's five milliseconds each of the two waits so long for the other at
+# every answer of a server, several times a batch.
+_SWITCH_INTERVAL_S = 0.001
 # A short wait is looked at this often before it ends.
 _LOOKS_A_WAIT = 4
 
 _log = logging.getLogger(__name__)
+
+
+class Lane(NamedTuple):
+    """Where batches are decided one after the other, beside those of the other lanes."""
+
+    service: DecisionService
+    timings: StageTimings
 
 
 class Worker:
@@ -64,13 +76,13 @@ class Worker:
     def __init__(self, settings: Settings, artefacts: Artefacts) -> None:
         self.settings = settings
         self.artefacts = artefacts
-        self.measures = Measures(time.perf_counter)
+        self.measures = Measures()
         self.measures.drift.watch(artefacts.model)
         self.connection: Connection = connection(settings)
         self.topic_ids: dict[str, str] = {}
         self.backlog: EntityBacklog
-        self.customers: CachedCustomers
-        self.decisions: DecisionService
+        self.customers = CustomerCache(settings.cached_customers)
+        self.lanes: list[Lane] = []
         self.labels: LabelService
         # Set by whoever knows the group: topics and partitions that are this worker's now.
         self.assigned: Callable[[], Iterable[tuple[str, int]]] = tuple
@@ -105,20 +117,9 @@ class Worker:
         )
         self._resources.push_async_callback(windows.close)
         self.backlog = EntityBacklog(windows)
-        self.customers = CachedCustomers(tables, plan, capacity=settings.cached_customers)
-        pipeline = build_pipeline(
-            settings, artefacts, self.customers, self.backlog, timings=self.measures.timings, period=Period()
-        )
         box = DeadLetterBox(settings.dead_letter_key, settings.dead_letter_key_id, urandom)
-        limits = DecisionLimits(
-            round(settings.future_tolerance_minutes * MINUTE_MS),
-            round(settings.stale_alert_minutes * MINUTE_MS),
-            settings.tokenised_fields,
-        )
         spread = random.SystemRandom().random
-        self.decisions = DecisionService(
-            pipeline, self.customers, self.backlog, box, limits, self.measures, random=spread
-        )
+        self.lanes += [self._lane(tables, plan, box, spread) for _ in range(settings.batches_at_once)]
         tokeniser = token_maker(settings) if "user_id" in settings.tokenised_fields else None
         self.labels = LabelService(
             DynamoLabels(client, settings.table_prefix),
@@ -133,6 +134,20 @@ class Worker:
             random=spread,
         )
         return tables, windows
+
+    def _lane(
+        self, tables: DynamoCustomerTables, plan: StatePlan, box: DeadLetterBox, spread: Callable[[], float]
+    ) -> Lane:
+        settings, timings = self.settings, StageTimings(time.perf_counter)
+        customers = CachedCustomers(tables, plan, self.customers)
+        pipeline = build_pipeline(settings, self.artefacts, customers, self.backlog, timings=timings, period=Period())
+        limits = DecisionLimits(
+            round(settings.future_tolerance_minutes * MINUTE_MS),
+            round(settings.stale_alert_minutes * MINUTE_MS),
+            settings.tokenised_fields,
+        )
+        service = DecisionService(pipeline, customers, self.backlog, box, limits, self.measures, timings, random=spread)
+        return Lane(service, timings)
 
     async def start(self) -> None:
         """Connect to DynamoDB, Redis and Kafka. Raises what their clients raise when they are not there."""
@@ -208,11 +223,14 @@ class Worker:
         self._go_on_with(shadows.watch)
 
     async def _activate(self, artefacts: Artefacts) -> None:
-        await self.decisions.decide_by(decider_of(artefacts))
+        decider = decider_of(artefacts)
+        for lane in self.lanes:
+            await lane.service.decide_by(decider)
         self.measures.drift.watch(artefacts.model)
 
     def _shadow(self, shadows: ShadowModels) -> None:
-        self.decisions.shadows = shadows
+        for lane in self.lanes:
+            lane.service.shadows = shadows
 
     async def _look_at_waiting_labels(self, spread: Callable[[], float]) -> None:
         wait_s = self.settings.label_wait_hours * 3_600
@@ -248,8 +266,8 @@ class Worker:
         if waits_for_a_server:
             return standing
         for consumer in self.consumers:
-            if consumer.batch_in_hand is not None:
-                standing[f"the same batch of {consumer.topic} is in hand {minutes}"] = consumer.batch_in_hand
+            if consumer.oldest_batch_in_hand is not None:
+                standing[f"the same batch of {consumer.topic} is in hand {minutes}"] = consumer.oldest_batch_in_hand
         for (topic, partition), offset in self._lag.unanswered.items():
             standing[f"messages come on {topic}/{partition}, none is acknowledged {minutes}"] = offset
         return standing
@@ -265,14 +283,15 @@ class Worker:
         """Let go of everything."""
         await self._resources.aclose()
 
-    async def decide(self, arrivals: Sequence[Arrival]) -> None:
+    async def decide(self, lane_number: int, arrivals: Sequence[Arrival]) -> None:
         """Decide a batch of transactions and publish what came of it."""
-        await self.decisions.handle(arrivals, self._publish_decided)
-        self.measures.answered([arrival.place.ingested_ms for arrival in arrivals], _now_ms())
+        lane = self.lanes[lane_number]
+        await lane.service.handle(arrivals, partial(self._publish_decided, lane.timings))
+        self.measures.answered([arrival.place.ingested_ms for arrival in arrivals], _now_ms(), lane.timings.take())
         self.measures.looked_up(self.customers.hits, self.customers.misses)
 
-    async def _publish_decided(self, outgoing: Sequence[Outgoing]) -> None:
-        with self.measures.timings.stage("publication"):
+    async def _publish_decided(self, timings: StageTimings, outgoing: Sequence[Outgoing]) -> None:
+        with timings.stage("publication"):
             await self._publish(outgoing)
 
     async def learn(self, arrivals: Sequence[Arrival]) -> None:
@@ -319,11 +338,11 @@ def run_worker(settings: Settings, artefacts: Artefacts) -> None:
         Handler(
             settings.transactions_topic,
             settings.batch_size,
-            worker.decide,
+            [partial(worker.decide, lane) for lane in range(settings.batches_at_once)],
             worker.first_pending_offset,
             worker.forget,
         ),
-        Handler(settings.labels_topic, settings.batch_size, worker.learn, lambda _source: None, lambda _source: None),
+        Handler(settings.labels_topic, settings.batch_size, [worker.learn], lambda _source: None, lambda _source: None),
     ]
     app = create_app(
         worker.connection,
@@ -335,6 +354,7 @@ def run_worker(settings: Settings, artefacts: Artefacts) -> None:
         session_timeout_s=settings.session_timeout_seconds,
     )
     worker.assigned, worker.crash, worker.consumers = app.assignment_now, app.crash, app.subscriptions
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     run_app(app, loop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
@@ -70,46 +70,77 @@ class _Standing:
     origin: Origin | None = None
 
 
+class CustomerCache:
+    """Customers between batches, at most `capacity`, least recently used out first.
+
+    Several batches may be in hand, each of other customers. Those of a batch are not here but in its hands, so that
+    nothing that it may not complete is ever seen by another.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._customers: OrderedDict[str, tuple[CustomerState, _Standing]] = OrderedDict()
+        self.hits = self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._customers)
+
+    def take(self, user_id: str) -> tuple[CustomerState, _Standing] | None:
+        """The customer, who is not here from now on; None if it was not."""
+        held = self._customers.pop(user_id, None)
+        if held is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return held
+
+    def put(self, user_id: str, state: CustomerState, standing: _Standing) -> None:
+        """This customer is what history says; it is the most recently used."""
+        self._customers[user_id] = state, standing
+        if len(self._customers) > self._capacity:
+            self._customers.popitem(last=False)
+
+    def discard_source(self, source: str) -> None:
+        """Forget the customers of a partition that may have been somebody else's meanwhile. No batch is of it now."""
+        origins = {user_id: standing.origin for user_id, (_, standing) in self._customers.items()}
+        for user_id, origin in origins.items():
+            if origin is None or origin.source == source:
+                del self._customers[user_id]
+
+
 class CachedCustomers:
     """The customer store of a worker: it owns its customers' partitions, so what it holds is what history says.
 
-    At most `capacity` customers stay in memory between batches, least recently used out first. One batch at a time.
+    One batch at a time, from `load` until `commit` or `abandon`; for batches at once, one of these each, on the same
+    `cache`.
     """
 
     def __init__(
         self,
         tables: CustomerTables,
         plan: StatePlan,
+        cache: CustomerCache,
         *,
-        capacity: int,
         events_between_snapshots: int = EVENTS_BETWEEN_SNAPSHOTS,
     ) -> None:
         self._tables = tables
         self._plan = plan
-        self._capacity = capacity
+        self._cache = cache
         self._events_between_snapshots = events_between_snapshots
-        self._states: OrderedDict[str, CustomerState] = OrderedDict()
         self._standings: dict[str, _Standing] = {}
         self._batch: CustomerStates = {}
-        self.hits = self.misses = 0
-
-    def __len__(self) -> int:
-        return len(self._states)
 
     async def load(self, user_ids: Iterable[str]) -> CustomerStates:
         """The states of these customers, from memory or folded from snapshot and history."""
-        self._settle()
         batch: CustomerStates = {}
+        self._batch, self._standings = batch, {}
         missing = []
         for user_id in dict.fromkeys(user_ids):
-            state = self._states.get(user_id)
-            if state is None:
+            held = self._cache.take(user_id)
+            if held is None:
                 missing.append(user_id)
             else:
-                self._states.move_to_end(user_id)
-                batch[user_id] = state
-        self.hits += len(batch)
-        self.misses += len(missing)
+                batch[user_id], self._standings[user_id] = held
         if missing:
             snapshots = await self._tables.read_snapshots(missing)
             loaded = await asyncio.gather(*(self._load_one(user_id, snapshots.get(user_id)) for user_id in missing))
@@ -117,7 +148,6 @@ class CachedCustomers:
                 self._standings[user_id] = standing
                 if state is not None:
                     batch[user_id] = state
-        self._batch = batch
         return batch
 
     async def _load_one(self, user_id: str, snapshot: Snapshot | None) -> tuple[CustomerState | None, _Standing]:
@@ -152,12 +182,13 @@ class CachedCustomers:
         )
 
     async def commit(self, records: Sequence[HistoryRecord]) -> Mapping[int, StoredDecision]:
-        """Write new events once, and the snapshots that are due; then what the batch changed stays in memory."""
-        lost = await self._tables.write(records, self._due_snapshots(records))
+        """Write new events once, and the snapshots that are due; then the batch's customers stay in memory."""
+        lost: Mapping[int, StoredDecision] = {}
+        if records:
+            lost = await self._tables.write(records, self._due_snapshots(records))
         for record in records:
             self._standings[record.stored.transaction.user_id].origin = record.stored.origin
-        self._settle()
-        self._discard([records[place].stored.transaction.user_id for place in lost])
+        self._keep(without={records[place].stored.transaction.user_id for place in lost})
         return lost
 
     def checkpoint(self, user_ids: Iterable[str]) -> None:
@@ -167,19 +198,14 @@ class CachedCustomers:
 
     def abandon(self) -> None:
         """Forget every customer of the batch that was loaded last."""
-        self._discard(list(self._batch))
-        self._batch = {}
+        self._batch, self._standings = {}, {}
 
-    def discard_source(self, source: str) -> None:
-        """Forget the customers of a partition that may have been somebody else's meanwhile. Not within a batch."""
-        self._settle()
-        origins = {user_id: self._standings[user_id].origin for user_id in self._states}
-        self._discard([user_id for user_id, origin in origins.items() if origin is None or origin.source == source])
-
-    def _discard(self, user_ids: Iterable[str]) -> None:
-        for user_id in user_ids:
-            self._states.pop(user_id, None)
-            self._standings.pop(user_id, None)
+    def _keep(self, without: Collection[str] = ()) -> None:
+        """The batch is done: what it used is the most recent, but for what history holds otherwise."""
+        for user_id, state in self._batch.items():
+            if user_id not in without:
+                self._cache.put(user_id, state, self._standings[user_id])
+        self._batch, self._standings = {}, {}
 
     def _due_snapshots(self, records: Sequence[HistoryRecord]) -> list[Snapshot]:
         due: list[Snapshot] = []
@@ -205,15 +231,6 @@ class CachedCustomers:
             if is_old or newest_ms < self._standings[user_id].snapshot_newest_ms:
                 found.add(user_id)
         return found
-
-    def _settle(self) -> None:
-        """The last batch is done: what it used is the most recent."""
-        for user_id, state in self._batch.items():
-            self._states[user_id] = state
-            self._states.move_to_end(user_id)
-        self._batch = {}
-        while len(self._states) > self._capacity:
-            self._discard([next(iter(self._states))])
 
 
 def fold(state: CustomerState | None, records: Iterable[HistoryRecord], plan: StatePlan) -> CustomerState | None:

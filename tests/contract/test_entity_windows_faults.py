@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -81,6 +82,22 @@ def test_a_slow_answer_is_not_waited_for_and_not_mixed_up_later(proxy: FaultProx
             await windows.load(KEYS)
         proxy.delay_s = 0.0
         return await recovered(windows)
+
+    assert through(proxy.port, use) == {1}
+
+
+def test_time_in_which_this_process_did_something_else_does_not_count_against_redis(proxy: FaultProxy) -> None:
+    """Another batch is computed while this one waits for its entities."""
+
+    async def compute() -> None:
+        await asyncio.sleep(0)
+        time.sleep(2 * DEADLINE_MS / 1000)
+
+    async def use(windows: EntityWindows) -> set[int]:
+        await windows.initialise()
+        await windows.commit(SOURCE, events(0))
+        found, _ = await asyncio.gather(counted(windows), compute())
+        return found
 
     assert through(proxy.port, use) == {1}
 

@@ -12,7 +12,7 @@ from payments import START_MS, admission, payment
 from fraud.ports import HistoryRecord, Origin, StoredDecision
 from fraud.settings import Settings
 from fraud.stores.customers import Snapshot
-from fraud.stores.write_parts import TRANSACTION_ACTIONS, WRITES_IN_FLIGHT, write_parts
+from fraud.stores.write_parts import TRANSACTION_ACTIONS, write_parts
 
 ADMITTED = admission(Settings()).admit(payment("t", 0))
 # How many events each customer has in the batch, and whether a snapshot of the customer is due.
@@ -58,6 +58,6 @@ def test_a_snapshot_stands_with_all_events_of_its_customer_or_comes_after_them(b
     assert all(isinstance(item, Snapshot) for part in parts.afterwards for _, item in part)
 
 
-def test_a_small_batch_is_written_by_as_many_transactions_as_may_be_in_flight() -> None:
-    _, _, parts = split([(1, False)] * 40)
-    assert [len(part) for part in parts.first] == [10] * WRITES_IN_FLIGHT
+def test_no_more_transactions_are_made_than_are_needed() -> None:
+    _, _, parts = split([(1, False)] * (2 * TRANSACTION_ACTIONS + 1))
+    assert [len(part) for part in parts.first] == [TRANSACTION_ACTIONS, TRANSACTION_ACTIONS, 1]

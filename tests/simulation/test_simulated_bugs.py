@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from simulated_ports import Faults, FaultyTables
@@ -12,6 +13,7 @@ from simulated_service import SOUND, Parts, SimulatedWorker
 
 from fraud.live.decisions import Arrival, DecisionService
 from fraud.live.outgoing import Outgoing
+from fraud.live.partition_queues import PartitionQueues
 from fraud.pipeline import BatchResult, LiveBatch
 from fraud.ports import EntityEvent, HistoryRecord, Origin, StoredDecision
 from fraud.stores.customers import CachedCustomers, Snapshot
@@ -21,14 +23,14 @@ WITHIN_RUNS = 150
 
 
 class AcknowledgesFirst(SimulatedWorker):
-    async def take(self, arrivals: Sequence[Arrival]) -> None:
+    async def take(self, service: DecisionService, arrivals: Sequence[Arrival]) -> None:
         outgoing: list[Outgoing] = []
 
         async def keep(decided: Sequence[Outgoing]) -> None:
             outgoing.extend(decided)
 
         if arrivals:
-            await self.service.handle(arrivals, keep)
+            await service.handle(arrivals, keep)
             self.finish(arrivals)
             await self.acknowledge()
             await self.publish(outgoing)
@@ -56,9 +58,26 @@ class CountsTwice(MemoryEntityWindows):
         await super().commit(source, events)
 
 
+class SharesPartitions(PartitionQueues[Any]):
+    """Two batches of one partition may be in hand."""
+
+    def take(self) -> dict[int, list[Any]]:
+        self._in_hand.clear()
+        return super().take()
+
+
+class ForgetsInTheMiddle(SimulatedWorker):
+    """A partition that was somebody else's meanwhile is forgotten while a batch is of it, and not after that."""
+
+    def learn(self) -> None:
+        queues, self._queues = self._queues, PartitionQueues(1, 1)
+        super().learn()
+        self._queues = queues
+
+
 class KeepsWhatFailed(CachedCustomers):
     def abandon(self) -> None:
-        self._settle()
+        self._keep()
 
 
 class KnowsNoRedelivery(CachedCustomers):
@@ -111,6 +130,8 @@ BUGS: dict[str, tuple[Parts, Faults, str]] = {
     ),
     "customers kept that others served": (replace(SOUND, worker=TrustsItsCache), Faults(rebalances=0.05), "small"),
     "no watermark": (replace(SOUND, windows=CountsTwice), Faults(crashes=0.02), "small"),
+    "two batches of a partition": (replace(SOUND, queues=SharesPartitions), Faults(), "small"),
+    "forgotten while in hand": (replace(SOUND, worker=ForgetsInTheMiddle), Faults(rebalances=0.05), "partitions"),
     "cache not abandoned": (replace(SOUND, customers=KeepsWhatFailed), Faults(store_refuses=0.1), "small"),
     "redelivery not recognised": (replace(SOUND, customers=KnowsNoRedelivery), Faults(crashes=0.02), "tiny"),
     "own decision published": (replace(SOUND, service=PublishesItsOwn), ALL_FAULTS, "small"),

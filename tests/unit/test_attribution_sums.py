@@ -96,7 +96,7 @@ def test_a_switch_to_a_model_whose_contributions_miss_its_score_is_refused(tmp_p
     folder = tmp_path / "model"
     shutil.copytree(HOME / "models" / "default", folder)
     settings, active = shipped(folder)
-    measures, activated = Measures(lambda: 0.0), []
+    measures, activated = Measures(), []
 
     async def activate(artefacts):
         activated.append(artefacts.model.content_hash)

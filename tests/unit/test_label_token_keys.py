@@ -62,7 +62,7 @@ class Labels:
             self.stores.windows,
             Extraction(artefacts(SETTINGS, "default").feature_set, plan, 2),
             box or box_of("k1"),
-            Measures(lambda: 0.0),
+            Measures(),
             wait_ms=WAIT_MS,
             tokeniser=token_maker(settings),
             random=Random(1).random,

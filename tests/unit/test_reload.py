@@ -42,7 +42,7 @@ def followed(tmp_path: Path) -> Followed:
     shutil.copytree(HOME / "models" / "default", model_folder)
     settings = replace(Settings(), policy_file=policy_file, model_folder=model_folder)
     active = load_artefacts(settings, "default", {}, policy_file=policy_file, model_folder=model_folder)
-    measures, activated = Measures(lambda: 0.0), []
+    measures, activated = Measures(), []
 
     async def activate(artefacts: Artefacts) -> None:
         activated.append(artefacts)

@@ -54,7 +54,7 @@ def register(models, shadows):
 
 def test_shadows_are_followed_in_the_registry_and_what_is_broken_is_refused(model, tmp_path, caplog):
     shutil.copytree(HOME / "models" / "default", tmp_path / "other")
-    activated, measures = [], Measures(lambda: 0.0)
+    activated, measures = [], Measures()
     settings = replace(Settings(), model_folder=tmp_path / "champion")
     reloader = ShadowReloader(settings, FEATURES, activated.append, measures.artefacts)
 
