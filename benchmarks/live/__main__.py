@@ -27,6 +27,8 @@ from fraud.stack import Stack, StackPorts
 
 FEW_CUSTOMERS = 5_000
 FLOORS = ("aiokafka", "faust", "stores")
+# The share of the peak at which latencies are measured beside those at half of it.
+CALM = 3
 # The first of them is of the stack's own commands.
 _FIRST_DATABASE = 1
 _DATABASES = 15
@@ -50,6 +52,7 @@ class Measured:
     two_workers: list[Throughput] = field(default_factory=list)
     floors: dict[str, list[Throughput]] = field(default_factory=lambda: {name: [] for name in FLOORS})
     latency: list[Latency] = field(default_factory=list)
+    calm_latency: list[Latency] = field(default_factory=list)
     floor_latency: list[Latency] = field(default_factory=list)
     recovery: list[Recovery] = field(default_factory=list)
     sizes: Sizes | None = None
@@ -91,7 +94,9 @@ class Run:
             pipeline.start()
             await pipeline.fill(payments)
             measured.warm.append(await pipeline.throughput(payments))
-            measured.latency.append(await pipeline.latency(measured.warm[-1].rate / 2, self._choices.seconds))
+            peak = measured.warm[-1].rate
+            measured.latency.append(await pipeline.latency(peak / 2, self._choices.seconds))
+            measured.calm_latency.append(await pipeline.latency(peak / CALM, self._choices.seconds))
             pipeline.restart()
             measured.cold.append(await pipeline.throughput(FEW_CUSTOMERS))
             measured.sizes = measured.sizes or await measured_sizes(load_settings(pipeline.environment))

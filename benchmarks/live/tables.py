@@ -68,6 +68,7 @@ def _latencies(figures: Figures) -> str:
     for name, runs, goal in (
         ("**service**, warm", figures["latency"], f"p99 {P99_GOAL_MS} ms, p99.9 {P999_GOAL_MS} ms"),
         ("floor", figures["floor_latency"], ""),
+        ("service, warm, at a third of its peak", figures["calm_latency"], ""),
     ):
         quantiles = [f"{median(run[key] for run in runs):,.0f} ms" for key in ("p50_ms", "p99_ms", "p999_ms")]
         degraded = f"{sum(run['degraded'] for run in runs):,}"
