@@ -37,27 +37,23 @@ def _values(
     30 days, the run of frauds. Windows are bounded by rows of the state: cumulative counters there cover everything up
     to the bound.
     """
-    timestamp_ms = moment.timestamp_ms
-    customers = cards = 0
-    if distinct_window_ms:
-        customers = _recent(state.customers, moment.transaction.user_id, timestamp_ms - distinct_window_ms)
-        cards = _recent(state.cards, moment.transaction.card_id, timestamp_ms - distinct_window_ms)
-    buckets, counts = state.buckets, state.counts
-    length = len(buckets)
-    if length == 1:
-        unused: list[Value] = [BASE_FRAUD_RATE, MISSING, 0.0, 0, 0.0]
+    timestamp_ms, buckets, counts = moment.timestamp_ms, state.buckets, state.counts
+    now = len(buckets) - 1
+    if not now:
+        values: list[Value] = [BASE_FRAUD_RATE, MISSING, 0.0, 0, 0.0]
         if distinct_window_ms:
-            unused += (customers, cards)
-        return unused + [MISSING] * (first_times + amounts + 3 * fraud_runs)
+            values += _distinct(state, moment, timestamp_ms - distinct_window_ms)
+        return values + [MISSING] * (first_times + amounts + 3 * fraud_runs)
     bucket = timestamp_ms // HOP_MS
     current = -(-timestamp_ms // HOP_MS)
-    now = length if buckets[length - 1] <= current else bisect_right(buckets, current)
-    # A row for each bucket at most, so an hour starts within this many of its end.
-    hour = bisect_right(buckets, bucket - _HOUR_BUCKETS, max(0, now - _HOUR_BUCKETS - 2), now) - 1
-    month = bisect_right(buckets, bucket - _MONTH_BUCKETS, 0, hour + 1) - 1
-    matured_until = bisect_right(buckets, bucket - _DELAY_BUCKETS, month, hour + 1) - 1
-    matured_from = bisect_right(buckets, bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, 0, month + 1) - 1
-    now -= 1
+    if buckets[now] > current:
+        now = bisect_right(buckets, current) - 1
+    hour = now
+    if buckets[now] > bucket - _HOUR_BUCKETS:
+        # A row for each bucket at most, so an hour starts within this many of its end.
+        hour = bisect_right(buckets, bucket - _HOUR_BUCKETS, max(0, now - _HOUR_BUCKETS - 1), now + 1) - 1
+    matured_until = bisect_right(buckets, bucket - _DELAY_BUCKETS, 0, hour + 1) - 1
+    matured_from = bisect_right(buckets, bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, 0, matured_until + 1) - 1
     frauds = 0
     since_fraud: Value = MISSING
     if state.fraud_timestamps_ms:
@@ -66,16 +62,19 @@ def _values(
         if since_fraud_ms < LABEL_DELAY_MS + _MONTH_MS:
             since_fraud = since_fraud_ms // HOUR_MS
     matured = counts[matured_until] - counts[matured_from]
-    age_ms = max(0, timestamp_ms - state.first_seen_ms)
-    until, before = counts[now], counts[month]
-    recent = until - counts[hour]
-    burst = 0.0
-    if recent:
-        burst = recent * min(max(age_ms, HOUR_MS), _MONTH_MS) / ((until - before) * HOUR_MS)
     rate = (frauds + _SMOOTHING_FRAUDS) / (matured + SMOOTHING_TRANSACTIONS)
-    values: list[Value] = [rate, since_fraud, age_ms / DAY_MS, recent, burst]
+    age_ms = timestamp_ms - state.first_seen_ms
+    if age_ms < 0:
+        age_ms = 0
+    recent, burst, month = counts[now] - counts[hour], 0.0, -1
+    if recent or amounts:
+        # Most entities were at rest for the hour before, and few ask for more of the month.
+        month = bisect_right(buckets, bucket - _MONTH_BUCKETS, matured_from, matured_until + 1) - 1
+    if recent:
+        burst = recent * min(max(age_ms, HOUR_MS), _MONTH_MS) / ((counts[now] - counts[month]) * HOUR_MS)
+    values = [rate, since_fraud, age_ms / DAY_MS, recent, burst]
     if distinct_window_ms:
-        values += (customers, cards)
+        values += _distinct(state, moment, timestamp_ms - distinct_window_ms)
     if first_times:
         values.append(_first_time_share(state, now, matured_until))
     if amounts:
@@ -130,6 +129,12 @@ def _amount_to_mean(state: EntityState, amount: int, now: int, month: int) -> Va
         return MISSING
     total = amounts[now] - amounts[month]
     return amount * (counts[now] - counts[month]) / total if total else MISSING
+
+
+def _distinct(state: EntityState, moment: Moment, since_ms: int) -> tuple[int, int]:
+    """Different customers and cards since then, those of the transaction included."""
+    transaction = moment.transaction
+    return _recent(state.customers, transaction.user_id, since_ms), _recent(state.cards, transaction.card_id, since_ms)
 
 
 def _recent(last_seen_ms: dict[str, int] | None, current: str | None, since_ms: int) -> int:
