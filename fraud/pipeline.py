@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from fraud.admission import Admission
 from fraud.deciding import Decider, DecisionBatch
-from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
-from fraud.features.entity_state import EntityState
+from fraud.features.customer_state import NEW, SAME_AGAIN, CustomerState
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
-from fraud.features.fingerprints import fingerprint, identity_fingerprints
+from fraud.features.fingerprints import identity_fingerprints
 from fraud.features.plan import ENTITY_KINDS
 from fraud.features.profile_values import PROFILE_FIELDS
 from fraud.features.rotation import Rotation
-from fraud.features.table import MISSING, Value
+from fraud.features.table import MISSING
 from fraud.ports import (
     CustomerStore,
-    EntityEvent,
     EntityStore,
     EntityStoreUnavailableError,
     LabelFeed,
@@ -31,6 +29,7 @@ from fraud.ports import (
 )
 from fraud.rule_inputs import GatheredBatch
 from fraud.transaction import InvalidTransactionError, Transaction, TransactionMessage
+from fraud.walk import LiveBatch, Progress, Route, Walk, seen_before
 
 STAGES = ("validate", "enrich", "features", "score", "rules", "decide")
 
@@ -68,36 +67,6 @@ class Period:
 
 
 @dataclass(frozen=True)
-class NewEvent:
-    """An event that enters its customer's history; `row` is its row in the decided batch, None if it is not decided."""
-
-    position: int
-    transaction: Transaction
-    sequence: int
-    late: bool
-    first_time: bool
-    row: int | None
-
-
-@dataclass(frozen=True)
-class LiveBatch:
-    """What becomes durable of a batch: new events, and what their entities count, by source in order of offset.
-
-    `stored` is what history already held, by position: the same transaction delivered or sent again. `repeated` are all
-    that came again, also those whose first came in this batch. `reused` are positions whose identity history holds with
-    other content; `new_contents` fingerprints of the contents of new events, by their key in history.
-    """
-
-    origins: Sequence[Origin]
-    new_events: list[NewEvent] = field(default_factory=list)
-    entity_events: dict[str, list[EntityEvent]] = field(default_factory=dict)
-    stored: dict[int, StoredDecision] = field(default_factory=dict)
-    repeated: list[tuple[int, Transaction]] = field(default_factory=list)
-    reused: set[int] = field(default_factory=set)
-    new_contents: dict[tuple[str, int, str], int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class BatchResult:
     """What became of each message of a batch; positions count within the batch.
 
@@ -114,23 +83,6 @@ class BatchResult:
     warmed: int
     newest_ms: int
     live: LiveBatch | None
-
-
-@dataclass
-class _Progress:
-    """What the walk through a batch collects."""
-
-    positions: list[int] = field(default_factory=list)
-    transactions: list[Transaction] = field(default_factory=list)
-    rows: list[list[Value]] = field(default_factory=list)
-    profiles: list[list[float | int | str | None]] = field(default_factory=list)
-    late: list[bool] = field(default_factory=list)
-    refused: list[tuple[int, InvalidTransactionError]] = field(default_factory=list)
-    duplicates: list[int] = field(default_factory=list)
-    recorded: int = 0
-    warmed: int = 0
-    newest_ms: int = 0
-    live: LiveBatch | None = None
 
 
 class NoLabels:
@@ -179,7 +131,7 @@ class Pipeline:
         self._period = period
         self._rotation = rotation
         names = profile_names if decider is None else decider.inputs.profile_names
-        self._profile_reads = [PROFILE_FIELDS[name].read for name in names]
+        self._route = self._route_reading(names)
 
     async def process(
         self, messages: Sequence[TransactionMessage], labels: LabelFeed, origins: Sequence[Origin] | None = None
@@ -190,7 +142,7 @@ class Pipeline:
         `StoreUnavailableError`.
         """
         stage = self._timings.stage
-        progress = _Progress()
+        progress = Progress()
         with stage("validate"):
             admitted = self._admit(messages, progress)
         with stage("enrich"):
@@ -199,8 +151,7 @@ class Pipeline:
                 progress.live = await self._live_batch(admitted, origins, customers)
             entities, degraded = await self._load_entities(admitted)
         with stage("features"):
-            for position, transaction in admitted:
-                self._advance(position, transaction, customers, entities, labels, progress)
+            Walk(self._route, customers, entities, labels, progress).go(admitted)
             gathered = self._gather(progress, degraded)
         decided = None if self._decider is None else self._decide(self._decider, gathered)
         return BatchResult(
@@ -218,7 +169,11 @@ class Pipeline:
     def decide_by(self, decider: Decider) -> None:
         """Decide by this one from the next batch on. It must read the same feature set."""
         self._decider = decider
-        self._profile_reads = [PROFILE_FIELDS[name].read for name in decider.inputs.profile_names]
+        self._route = self._route_reading(decider.inputs.profile_names)
+
+    def _route_reading(self, profile_names: Sequence[str]) -> Route:
+        fields = [PROFILE_FIELDS[name] for name in profile_names]
+        return Route(self._extraction, self._rotation, self._period.from_ms, self._period.to_ms, fields)
 
     async def _live_batch(
         self, admitted: list[tuple[int, Transaction]], origins: Sequence[Origin], customers: CustomerStates
@@ -239,7 +194,7 @@ class Pipeline:
         stored = await self._stored([transaction for _, transaction in known])
         for (position, transaction), decision in zip(known, stored, strict=True):
             contents = identity_fingerprints(transaction)
-            is_held = position in passed or self._seen(transaction, *contents, customers) == SAME_AGAIN
+            is_held = position in passed or self._seen(transaction, contents, customers) == SAME_AGAIN
             if decision is None and position not in passed:
                 if is_held:
                     raise StoreUnavailableError(f"history lacks {transaction.transaction_id}, which was absorbed")
@@ -285,6 +240,9 @@ class Pipeline:
         is_payment = transaction.event_type == "authorisation"
         return timestamp_ms < newest_ms - horizon_ms or (not is_payment and timestamp_ms <= newest_ms)
 
+    def _seen(self, transaction: Transaction, identities: tuple[int, int], customers: CustomerStates) -> int:
+        return seen_before(transaction, identities, customers, self._extraction.plan, self._rotation)
+
     async def _load_entities(self, admitted: list[tuple[int, Transaction]]) -> tuple[EntityStates, tuple[str, ...]]:
         # A generator: of states in memory nobody has to ask for any.
         named = (key for _, transaction in admitted for key in self._extraction.entity_keys(transaction))
@@ -298,7 +256,7 @@ class Pipeline:
         self._rotation.carry_entities(keys, states)
         return states, ()
 
-    def _gather(self, progress: _Progress, degraded: tuple[str, ...]) -> GatheredBatch:
+    def _gather(self, progress: Progress, degraded: tuple[str, ...]) -> GatheredBatch:
         names = self._extraction.feature_set.names
         if degraded:
             for row in progress.rows:
@@ -322,7 +280,7 @@ class Pipeline:
         with stage("decide"):
             return decider.decide(gathered, scores, evaluation)
 
-    def _admit(self, messages: Sequence[TransactionMessage], progress: _Progress) -> list[tuple[int, Transaction]]:
+    def _admit(self, messages: Sequence[TransactionMessage], progress: Progress) -> list[tuple[int, Transaction]]:
         admit = self._admission.admit
         if self._rotation is not None:
             self._rotation.former.clear()
@@ -333,171 +291,3 @@ class Pipeline:
             except InvalidTransactionError as error:
                 progress.refused.append((position, error))
         return admitted
-
-    def _advance(
-        self,
-        position: int,
-        transaction: Transaction,
-        customers: CustomerStates,
-        entities: EntityStates,
-        labels: LabelFeed,
-        progress: _Progress,
-    ) -> None:
-        timestamp_ms = transaction.timestamp_ms
-        if timestamp_ms >= self._period.to_ms:
-            return
-        extraction = self._extraction
-        plan = extraction.plan
-        progress.newest_ms = max(progress.newest_ms, timestamp_ms)
-        if timestamp_ms >= labels.next_due_ms:
-            for changed, is_fraud in labels.due(timestamp_ms):
-                extraction.mark(changed, is_fraud, entities)
-        identifier, content = identity_fingerprints(transaction)
-        seen = None if progress.live is None else self._seen_live(position, transaction, content, progress.live)
-        if seen is None:
-            seen = self._seen(transaction, identifier, content, customers)
-        if seen != NEW:
-            self._refuse_repetition(position, transaction, seen, entities, progress)
-            return
-        customer = extraction.customer(transaction.user_id, timestamp_ms, customers)
-        customer.remember(identifier, content, transaction, plan)
-        if progress.live is not None:
-            progress.live.new_contents[_history_key(transaction)] = content
-        if transaction.event_type != "authorisation":
-            self._record(position, transaction, customer, progress)
-            return
-        late = customer.is_late(timestamp_ms, plan)
-        states = extraction.entities(transaction, entities, late)
-        row = None
-        if timestamp_ms >= self._period.from_ms:
-            row = len(progress.rows)
-            moment = extraction.moment(transaction, customer, states)
-            progress.rows.append(extraction.values(moment))
-            progress.profiles.append([read(moment) for read in self._profile_reads])
-            progress.positions.append(position)
-            progress.transactions.append(transaction)
-            progress.late.append(late)
-        else:
-            progress.warmed += 1
-        first_time = extraction.is_first_time(transaction, customer)
-        if progress.live is not None:
-            event = NewEvent(position, transaction, customer.sequence, late, first_time, row)
-            progress.live.new_events.append(event)
-        if not late:
-            self._absorb(position, transaction, customer, states, first_time, progress.live)
-            labels.absorbed(position, transaction)
-
-    def _record(self, position: int, transaction: Transaction, customer: CustomerState, progress: _Progress) -> None:
-        if transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
-            customer.reverse(fingerprint(transaction.original_transaction_id), self._extraction.plan)
-        progress.recorded += 1
-        if progress.live is not None:
-            event = NewEvent(position, transaction, customer.sequence, late=False, first_time=False, row=None)
-            progress.live.new_events.append(event)
-
-    def _seen(self, transaction: Transaction, identifier: int, content: int, customers: CustomerStates) -> int:
-        """By what is remembered of the customer: `NEW`, `SAME_AGAIN` or `ID_REUSED`."""
-        plan = self._extraction.plan
-        customer = customers.get(transaction.user_id)
-        if customer is None:
-            return NEW
-        seen = customer.identities.check(identifier, content, plan.duplicate_horizon_ms)
-        if seen == ID_REUSED and self._rotation is not None:
-            before = identity_fingerprints(self._rotation.before(transaction))
-            seen = customer.identities.check(*before, plan.duplicate_horizon_ms)
-        # To one who is forgotten by then, an old name is a new one.
-        return NEW if seen == ID_REUSED and customer.is_forgotten(transaction.timestamp_ms, plan) else seen
-
-    @staticmethod
-    def _seen_live(position: int, transaction: Transaction, content: int, live: LiveBatch) -> int | None:
-        """By what history holds, or will after this batch; None if that is nothing."""
-        if position in live.stored:
-            return SAME_AGAIN
-        if position in live.reused:
-            return ID_REUSED
-        known = live.new_contents.get(_history_key(transaction))
-        if known is None:
-            return None
-        return SAME_AGAIN if known == content else ID_REUSED
-
-    def _absorb(
-        self,
-        position: int,
-        transaction: Transaction,
-        customer: CustomerState,
-        states: list[EntityState | None],
-        first_time: bool,
-        live: LiveBatch | None,
-    ) -> None:
-        extraction = self._extraction
-        if live is None:
-            extraction.absorb(transaction, customer, states, first_time)
-            return
-        extraction.absorb_customer(transaction, customer, states)
-        self._count(position, transaction, states, first_time, live)
-
-    def _count_again(self, position: int, transaction: Transaction, entities: EntityStates, live: LiveBatch) -> None:
-        """A message delivered again after a crash: its entities may not have counted it yet. One sent again has."""
-        stored = live.stored.get(position)
-        if stored is None or stored.origin != live.origins[position] or stored.late:
-            return
-        if transaction.event_type == "authorisation":
-            # As it stands in history: its entities know it by the tokens that it had then.
-            states = self._extraction.entities(stored.transaction, entities)
-            self._count(position, stored.transaction, states, stored.first_time, live)
-
-    def _count(
-        self,
-        position: int,
-        transaction: Transaction,
-        states: list[EntityState | None],
-        first_time: bool,
-        live: LiveBatch,
-    ) -> None:
-        origin = live.origins[position]
-        self._extraction.absorb_entities(transaction, states, first_time, origin.source, origin.offset)
-        events = live.entity_events.setdefault(origin.source, [])
-        counted = entity_events(self._extraction, transaction, origin, first_time=first_time)
-        if self._rotation is not None:
-            counted = [event.with_former(self._rotation.former) for event in counted]
-        events += counted
-
-    def _refuse_repetition(
-        self, position: int, transaction: Transaction, seen: int, entities: EntityStates, progress: _Progress
-    ) -> None:
-        if seen == ID_REUSED:
-            error = InvalidTransactionError(
-                "transaction_id_reused",
-                "transaction_id",
-                "was seen before with other content; only the first one counts",
-                transaction.transaction_id,
-            )
-            progress.refused.append((position, error))
-            return
-        progress.duplicates.append(position)
-        if progress.live is not None:
-            progress.live.repeated.append((position, transaction))
-            self._count_again(position, transaction, entities, progress.live)
-
-
-def _history_key(transaction: Transaction) -> tuple[str, int, str]:
-    return transaction.user_id, transaction.timestamp_ms, transaction.transaction_id
-
-
-def entity_events(
-    extraction: Extraction, transaction: Transaction, origin: Origin, *, first_time: bool
-) -> list[EntityEvent]:
-    """An authorisation as each of its entities counts it."""
-    return [
-        EntityEvent(
-            kind,
-            key,
-            origin.offset,
-            transaction.timestamp_ms,
-            transaction.base_amount_minor,
-            transaction.user_id,
-            transaction.card_id,
-            first_time,
-        )
-        for kind, key in extraction.entity_keys(transaction)
-    ]

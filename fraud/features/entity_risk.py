@@ -9,7 +9,7 @@ from dataclasses import replace
 from fraud.features.entity_state import EntityState
 from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
-from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Compute, Family, Feature, Value
+from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Compute, Family, Feature, Value, together
 
 # Rates look back over what issuer alerts and the first chargebacks have had a week to reach; the handbook's delay.
 LABEL_DELAY_MS = 7 * DAY_MS
@@ -26,6 +26,9 @@ _DELAY_BUCKETS = LABEL_DELAY_MS // HOP_MS
 SMOOTHING_TRANSACTIONS = 20
 BASE_FRAUD_RATE = 0.005
 _SMOOTHING_FRAUDS = SMOOTHING_TRANSACTIONS * BASE_FRAUD_RATE
+# A known fraud is older than any window that counts it.
+_FRAUDS_KNOWN_MS = LABEL_DELAY_MS + _MONTH_MS
+_NO_FRAUDS: tuple[int, Value] = (0, MISSING)
 
 
 def _values(
@@ -54,18 +57,12 @@ def _values(
         hour = bisect_right(buckets, bucket - _HOUR_BUCKETS, max(0, now - _HOUR_BUCKETS - 1), now + 1) - 1
     matured_until = bisect_right(buckets, bucket - _DELAY_BUCKETS, 0, hour + 1) - 1
     matured_from = bisect_right(buckets, bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, 0, matured_until + 1) - 1
-    frauds = 0
-    since_fraud: Value = MISSING
-    if state.fraud_timestamps_ms:
-        frauds = state.known_frauds(bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, bucket - _DELAY_BUCKETS, HOP_MS)
-        since_fraud_ms = max(0, timestamp_ms - state.fraud_timestamps_ms[-1])
-        if since_fraud_ms < LABEL_DELAY_MS + _MONTH_MS:
-            since_fraud = since_fraud_ms // HOUR_MS
+    frauds_ms = state.fraud_timestamps_ms
+    frauds, since_fraud = _known_frauds(frauds_ms, timestamp_ms) if frauds_ms else _NO_FRAUDS
     matured = counts[matured_until] - counts[matured_from]
     rate = (frauds + _SMOOTHING_FRAUDS) / (matured + SMOOTHING_TRANSACTIONS)
     age_ms = timestamp_ms - state.first_seen_ms
-    if age_ms < 0:
-        age_ms = 0
+    age_ms = max(age_ms, 0)
     recent, burst, month = counts[now] - counts[hour], 0.0, -1
     if recent or amounts:
         # Most entities were at rest for the hour before, and few ask for more of the month.
@@ -82,6 +79,15 @@ def _values(
     if fraud_runs:
         values += _fraud_run(state, timestamp_ms, matured_until)
     return values
+
+
+def _known_frauds(frauds_ms: Sequence[int], timestamp_ms: int) -> tuple[int, Value]:
+    """How many there are among the transactions of 30 days that ended 7 days ago; whole hours since the newest."""
+    matured_bucket = timestamp_ms // HOP_MS - _DELAY_BUCKETS
+    matured = bisect_right(frauds_ms, matured_bucket * HOP_MS)
+    count = matured - bisect_right(frauds_ms, (matured_bucket - _MONTH_BUCKETS) * HOP_MS)
+    since_ms = max(0, timestamp_ms - frauds_ms[-1])
+    return count, since_ms // HOUR_MS if since_ms < _FRAUDS_KNOWN_MS else MISSING
 
 
 def _fraud_run(state: EntityState, timestamp_ms: int, matured_until: int) -> tuple[Value, Value, Value]:
@@ -148,24 +154,17 @@ def _recent(last_seen_ms: dict[str, int] | None, current: str | None, since_ms: 
     return recent
 
 
-def _family(
-    kind: str, count: int, distinct_window_ms: int, *, first_times: bool, amounts: bool, fraud_runs: bool
-) -> Family:
-    """The family of all `count` rows of one kind: its state is looked up once."""
+def _family(count: int, distinct_window_ms: int, *, first_times: bool, amounts: bool, fraud_runs: bool) -> Family:
+    """The family of all `count` rows of one kind."""
     missing = (MISSING,) * count
 
-    def family(_rows: Sequence[Feature], plan: StatePlan) -> Compute:
-        number = plan.entity_number(kind)
+    def compute(moment: Moment) -> Sequence[Value]:
+        state = moment.entity
+        if state is None:
+            return missing
+        return _values(state, moment, distinct_window_ms, first_times, amounts, fraud_runs)
 
-        def compute(moment: Moment) -> Sequence[Value]:
-            state = moment.entities[number]
-            if state is None:
-                return missing
-            return _values(state, moment, distinct_window_ms, first_times, amounts, fraud_runs)
-
-        return compute
-
-    return family
+    return together(count, compute)
 
 
 def _unplaced(_rows: Sequence[Feature], _plan: StatePlan) -> Compute:
@@ -281,7 +280,7 @@ def _rows_of(
     if fraud_runs:
         rows += _fraud_run_rows(kind)
     window_ms = 0 if distinct is None else distinct[1]
-    family = _family(kind, len(rows), window_ms, first_times=first_times, amounts=amounts, fraud_runs=fraud_runs)
+    family = _family(len(rows), window_ms, first_times=first_times, amounts=amounts, fraud_runs=fraud_runs)
     return [replace(row, family=family) for row in rows]
 
 

@@ -41,13 +41,12 @@ def _of_customer(windows: tuple[int, ...], moment: Moment) -> list[Value]:
     return values
 
 
-def _of_terminal(rows: Sequence[Feature], plan: StatePlan) -> Compute:
+def _of_terminal(rows: Sequence[Feature], _plan: StatePlan) -> Compute:
     """Count, and share of known frauds, in the delayed window of every second row."""
-    terminal = plan.entity_number("terminal")
     offsets_ms = tuple(LABEL_DELAY_MS + row.window_ms for row in rows[::2])
 
     def compute(moment: Moment) -> Sequence[Value]:
-        state = moment.entities[terminal]
+        state = moment.entity
         if state is None:
             return _NO_TERMINAL
         timestamp_ms, buckets, counts = moment.timestamp_ms, state.buckets, state.counts

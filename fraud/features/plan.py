@@ -48,7 +48,3 @@ class StatePlan:
     def window_number(self, window_ms: int) -> int:
         """Where a customer window's start stands in `Moment.starts`."""
         return self.customer_windows_ms.index(window_ms)
-
-    def entity_number(self, kind: str) -> int:
-        """Where an entity of this kind stands in `Moment.entities`."""
-        return [entity.kind for entity in self.entities].index(kind)

@@ -163,6 +163,14 @@ class FeatureSet:
             counts_first_times=any(row.needs == "first_times" for row in rows),
         )
 
-    def functions(self, plan: StatePlan) -> list[Compute]:
-        """The functions whose values, one after the other, are those of the rows. `plan` is this set's own."""
-        return [family(rows, plan) for family, rows in self._families]
+    def functions(self, plan: StatePlan) -> list[tuple[str, Compute]]:
+        """The functions whose values, one after the other, are those of the rows, each with what it reads: a kind of
+        entity, or the customer. `plan` is this set's own.
+        """
+        return [(self._read_by(rows), family(rows, plan)) for family, rows in self._families]
+
+    def _read_by(self, rows: Sequence[Feature]) -> str:
+        kinds = {row.entity for row in rows} & set(ENTITY_KINDS)
+        if len(kinds) > 1:
+            raise ValueError(f"feature set {self.name}: one family reads one kind of entity, not {sorted(kinds)}")
+        return kinds.pop() if kinds else "customer"

@@ -15,9 +15,10 @@ from fraud.live.measures import Measures
 from fraud.live.outgoing import Outgoing, decided_messages, repeated_messages, sealed
 from fraud.live.shadow import ShadowModels
 from fraud.live.wire import decode_transaction
-from fraud.pipeline import BatchResult, LiveBatch, NoLabels, Pipeline, StageTimings
+from fraud.pipeline import BatchResult, NoLabels, Pipeline, StageTimings
 from fraud.ports import CustomerStore, EntityEvent, HistoryRecord, Origin, StoredDecision, StoreUnavailableError
 from fraud.transaction import InvalidTransactionError, TransactionMessage, timestamp_to_ms
+from fraud.walk import LiveBatch
 
 # Doubling from the first to the last pause: short hiccups cost little, a long outage is asked about twice a second.
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 0.5

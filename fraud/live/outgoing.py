@@ -9,9 +9,10 @@ import msgspec
 
 from fraud.decision import decision_message
 from fraud.live.dead_letter import DeadLetterBox, MessagePlace, shown_key
-from fraud.pipeline import BatchResult, LiveBatch
+from fraud.pipeline import BatchResult
 from fraud.ports import StoredDecision
 from fraud.transaction import InvalidTransactionError, Transaction
+from fraud.walk import LiveBatch
 
 DECISIONS, ALERTS, DEAD_LETTERS = "decisions", "alerts", "dead-letters"
 

@@ -14,13 +14,13 @@ from fraud.live.dynamodb_client import dynamodb_client
 from fraud.live.kafka import connection
 from fraud.live.topic_ids import topic_ids
 from fraud.live.typical import typical_decision
-from fraud.pipeline import entity_events
 from fraud.ports import EntityEvent
 from fraud.settings import Settings
 from fraud.stores.dynamodb import DynamoCustomerTables
 from fraud.stores.dynamodb_labels import DynamoLabels
 from fraud.stores.entity_windows.rebuild import EntityMark, RebuildReport, rebuild
 from fraud.stores.entity_windows.windows import EntityWindows
+from fraud.walk import entity_events
 
 # Workers acknowledge every second what they have published and entity windows have counted. What Redis counted before
 # it lost its data must be acknowledged when the offsets are read: else it would be told neither by history nor again.

@@ -46,9 +46,8 @@ def pass_through_bytes(bench: Bench) -> None:
 
 
 def profile_values(state: CustomerState, plan: StatePlan, settings: Settings) -> list[object]:
-    moment = Moment(2)
     last = admission(settings).admit(payment("last", 100 * HOUR_MS))
-    moment.fill(last, state, [None] * len(plan.entities), plan)
+    moment = Moment(last, state, plan, 100)
     return [field.read(moment) for field in PROFILE_FIELDS.values() if plan.detailed or not field.detailed]
 
 

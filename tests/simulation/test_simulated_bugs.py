@@ -14,10 +14,11 @@ from simulated_service import SOUND, Parts, SimulatedWorker
 from fraud.live.decisions import Arrival, DecisionService
 from fraud.live.outgoing import Outgoing
 from fraud.live.partition_queues import PartitionQueues
-from fraud.pipeline import BatchResult, LiveBatch
+from fraud.pipeline import BatchResult
 from fraud.ports import EntityEvent, HistoryRecord, Origin, StoredDecision
 from fraud.stores.customers import CachedCustomers, Snapshot
 from fraud.stores.memory_tables import MemoryEntityWindows, MemoryTables
+from fraud.walk import LiveBatch
 
 WITHIN_RUNS = 150
 

@@ -12,7 +12,7 @@ from event_sequences import Pools, generate
 from payments import HOUR_MS, MINUTE_MS, START_MS, Bench, admission
 
 from fraud.features import FEATURE_SETS, UnknownFeatureSetError, feature_set
-from fraud.features.extraction import Extraction
+from fraud.features.extraction import Extraction, Passage
 from fraud.features.plan import ENTITY_KINDS
 from fraud.features.table import Feature, FeatureSet, StateLimits, Value
 from fraud.rule_inputs import rule_names
@@ -41,8 +41,9 @@ def first_values(name: str) -> dict[str, Value]:
     chosen = feature_set(name)
     extraction = Extraction(chosen, chosen.plan(StateLimits()), 2)
     customer = extraction.customer(EMPTY.user_id, EMPTY.timestamp_ms, {})
-    entities = extraction.entities(EMPTY, {kind: {} for kind in ENTITY_KINDS})
-    return dict(zip(chosen.names, extraction.values(extraction.moment(EMPTY, customer, entities)), strict=True))
+    passage = Passage(EMPTY, extraction.moment(EMPTY, customer, late=False), late=False, first_time=False)
+    (values,) = extraction.rows([passage], {kind: {} for kind in ENTITY_KINDS})
+    return dict(zip(chosen.names, values, strict=True))
 
 
 @pytest.mark.parametrize(("name", "row"), ALL_ROWS)
@@ -106,14 +107,16 @@ def test_reading_values_changes_nothing(name: str) -> None:
     for message in generate(Random(3), 60, Pools(), (60_000, 3_600_000, 86_400_000)).messages:
         transaction = admit(message)
         customer = extraction.customer(transaction.user_id, transaction.timestamp_ms, customers)
-        entities = extraction.entities(transaction, states)
-        before = snapshot([customer, *entities])
-        first = extraction.values(extraction.moment(transaction, customer, entities))
-        second = extraction.values(extraction.moment(transaction, customer, entities))
-        assert repr(first) == repr(second)
-        assert snapshot([customer, *entities]) == before
+        moment = extraction.moment(transaction, customer, late=False)
         first_time = extraction.is_first_time(transaction, customer)
-        extraction.absorb(transaction, customer, entities, first_time)
+        # One that is late is read and not counted.
+        read = Passage(transaction, moment, late=True, first_time=first_time)
+        before = snapshot([customer, states])
+        (first,), (second,) = extraction.rows([read], states), extraction.rows([read], states)
+        assert repr(first) == repr(second)
+        assert snapshot([customer, states]) == before
+        assert extraction.rows([Passage(transaction, None, late=False, first_time=first_time)], states) == []
+        extraction.absorb(transaction, customer, states)
 
 
 def snapshot(thing: object) -> object:

@@ -1,0 +1,297 @@
+"""The walk of a batch through the states: what is new is read against the state before it and then absorbed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
+from fraud.features.extraction import CustomerStates, EntityStates, Extraction, Mark, Passage
+from fraud.features.fingerprints import fingerprint, identity_fingerprints
+from fraud.features.moment import Moment
+from fraud.features.plan import StatePlan
+from fraud.features.profile_values import ProfileField, ProfileValue
+from fraud.features.rotation import Rotation
+from fraud.features.table import Value
+from fraud.ports import EntityEvent, LabelFeed, Origin, StoredDecision
+from fraud.transaction import InvalidTransactionError, Transaction
+
+# Longer runs gain nothing; shorter ones, and those of batches with few customers, share less.
+LONGEST_RUN = 64
+
+# Admitted messages: their position in the batch, and what they became.
+Admitted = Sequence[tuple[int, Transaction]]
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """An event that enters its customer's history; `row` is its row in the decided batch, None if it is not decided."""
+
+    position: int
+    transaction: Transaction
+    sequence: int
+    late: bool
+    first_time: bool
+    row: int | None
+
+
+@dataclass(frozen=True)
+class LiveBatch:
+    """What becomes durable of a batch: new events, and what their entities count, by source in order of offset.
+
+    `stored` is what history already held, by position: the same transaction delivered or sent again. `repeated` are all
+    that came again, also those whose first came in this batch. `reused` are positions whose identity history holds with
+    other content; `new_contents` fingerprints of the contents of new events, by their key in history.
+    """
+
+    origins: Sequence[Origin]
+    new_events: list[NewEvent] = field(default_factory=list)
+    entity_events: dict[str, list[EntityEvent]] = field(default_factory=dict)
+    stored: dict[int, StoredDecision] = field(default_factory=dict)
+    repeated: list[tuple[int, Transaction]] = field(default_factory=list)
+    reused: set[int] = field(default_factory=set)
+    new_contents: dict[tuple[str, int, str], int] = field(default_factory=dict)
+
+
+@dataclass
+class Progress:
+    """What the walk collects; the first five are of what is decided."""
+
+    positions: list[int] = field(default_factory=list)
+    transactions: list[Transaction] = field(default_factory=list)
+    rows: list[list[Value]] = field(default_factory=list)
+    profiles: list[list[ProfileValue]] = field(default_factory=list)
+    late: list[bool] = field(default_factory=list)
+    refused: list[tuple[int, InvalidTransactionError]] = field(default_factory=list)
+    duplicates: list[int] = field(default_factory=list)
+    recorded: int = 0
+    warmed: int = 0
+    newest_ms: int = 0
+    live: LiveBatch | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """What is the same for every batch. Events before `from_ms` are absorbed and not read, those at `to_ms` or later
+    left out. `profile_fields` are read of each customer.
+    """
+
+    extraction: Extraction
+    rotation: Rotation | None
+    from_ms: float
+    to_ms: float
+    profile_fields: Sequence[ProfileField]
+
+
+class Walk:
+    """One batch on its way through `customers` and `entities`, which hold at least what it names.
+
+    It goes in runs of different customers. Within a run each step is taken for all before the next one is: see
+    `Extraction.rows`.
+    """
+
+    def __init__(
+        self, route: Route, customers: CustomerStates, entities: EntityStates, labels: LabelFeed, progress: Progress
+    ) -> None:
+        self._route = route
+        self._extraction = route.extraction
+        self._plan = route.extraction.plan
+        self._customers = customers
+        self._entities = entities
+        self._labels = labels
+        self._progress = progress
+        # Of the run in hand: what its entities meet, what they absorb afterwards, and what labels changed just now.
+        self._passages: list[Passage] = []
+        self._absorbed: list[tuple[Transaction, CustomerState]] = []
+        self._due: Sequence[Mark] = ()
+
+    def go(self, admitted: Admitted) -> None:
+        """Take the batch through, in its order."""
+        for run in _runs_of_different_customers(admitted):
+            identities = [identity_fingerprints(transaction) for _, transaction in run]
+            for (position, transaction), (identifier, content) in zip(run, identities, strict=True):
+                if transaction.timestamp_ms < self._route.to_ms:
+                    self._arrive(position, transaction, identifier, content)
+            self._finish_run()
+
+    def _finish_run(self) -> None:
+        progress, extraction = self._progress, self._extraction
+        moments = [passage.moment for passage in self._passages if passage.moment is not None]
+        progress.profiles += _profiles(self._route.profile_fields, moments)
+        progress.rows += extraction.rows(self._passages, self._entities)
+        for transaction, customer in self._absorbed:
+            extraction.absorb(transaction, customer, self._entities)
+        extraction.mark(self._due, self._entities)
+        self._passages, self._absorbed, self._due = [], [], ()
+
+    def _arrive(self, position: int, transaction: Transaction, identifier: int, content: int) -> None:
+        """Refuse what was there before; of what is new, note what it changes."""
+        timestamp_ms = transaction.timestamp_ms
+        progress, labels, live = self._progress, self._labels, self._progress.live
+        progress.newest_ms = max(progress.newest_ms, timestamp_ms)
+        if timestamp_ms >= labels.next_due_ms:
+            self._due = [*self._due, *labels.due(timestamp_ms)]
+        seen = None if live is None else _seen_live(position, transaction, content, live)
+        if seen is None:
+            seen = seen_before(transaction, (identifier, content), self._customers, self._plan, self._route.rotation)
+        if seen != NEW:
+            self._refuse_repetition(position, transaction, seen)
+            return
+        customer = self._extraction.customer(transaction.user_id, timestamp_ms, self._customers)
+        customer.remember(identifier, content, transaction, self._plan)
+        if live is not None:
+            live.new_contents[_history_key(transaction)] = content
+        if transaction.event_type == "authorisation":
+            self._pass(position, transaction, customer)
+        else:
+            self._record(position, transaction, customer)
+
+    def _pass(self, position: int, transaction: Transaction, customer: CustomerState) -> None:
+        extraction, progress, live = self._extraction, self._progress, self._progress.live
+        late = customer.is_late(transaction.timestamp_ms, self._plan)
+        first_time = extraction.is_first_time(transaction, customer)
+        row = moment = None
+        if transaction.timestamp_ms >= self._route.from_ms:
+            row = len(progress.transactions)
+            moment = extraction.moment(transaction, customer, late=late)
+            progress.positions.append(position)
+            progress.transactions.append(transaction)
+            progress.late.append(late)
+        else:
+            progress.warmed += 1
+        if live is None:
+            self._passages.append(Passage(transaction, moment, late, first_time, self._due))
+            self._due = ()
+        else:
+            live.new_events.append(NewEvent(position, transaction, customer.sequence, late, first_time, row))
+            self._pass_live(position, transaction, moment, live, late=late, first_time=first_time)
+        if not late:
+            self._absorbed.append((transaction, customer))
+            self._labels.absorbed(position, transaction)
+
+    def _pass_live(
+        self,
+        position: int,
+        transaction: Transaction,
+        moment: Moment | None,
+        live: LiveBatch,
+        *,
+        late: bool,
+        first_time: bool,
+    ) -> None:
+        origin = live.origins[position]
+        self._passages.append(Passage(transaction, moment, late, first_time, self._due, origin.source, origin.offset))
+        self._due = ()
+        if late:
+            return
+        counted = entity_events(self._extraction, transaction, origin, first_time=first_time)
+        if self._route.rotation is not None:
+            counted = [event.with_former(self._route.rotation.former) for event in counted]
+        live.entity_events.setdefault(origin.source, []).extend(counted)
+
+    def _record(self, position: int, transaction: Transaction, customer: CustomerState) -> None:
+        progress = self._progress
+        if transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
+            customer.reverse(fingerprint(transaction.original_transaction_id), self._plan)
+        progress.recorded += 1
+        if progress.live is not None:
+            event = NewEvent(position, transaction, customer.sequence, late=False, first_time=False, row=None)
+            progress.live.new_events.append(event)
+
+    def _refuse_repetition(self, position: int, transaction: Transaction, seen: int) -> None:
+        progress = self._progress
+        if seen == ID_REUSED:
+            error = InvalidTransactionError(
+                "transaction_id_reused",
+                "transaction_id",
+                "was seen before with other content; only the first one counts",
+                transaction.transaction_id,
+            )
+            progress.refused.append((position, error))
+            return
+        progress.duplicates.append(position)
+        if progress.live is not None:
+            progress.live.repeated.append((position, transaction))
+            self._count_again(position, progress.live)
+
+    def _count_again(self, position: int, live: LiveBatch) -> None:
+        """A message delivered again after a crash: its entities may not have counted it yet. One sent again has."""
+        stored = live.stored.get(position)
+        if stored is None or stored.origin != live.origins[position] or stored.late:
+            return
+        if stored.transaction.event_type == "authorisation":
+            # As it stands in history: its entities know it by the tokens that it had then.
+            self._pass_live(position, stored.transaction, None, live, late=False, first_time=stored.first_time)
+
+
+def seen_before(
+    transaction: Transaction,
+    identities: tuple[int, int],
+    customers: CustomerStates,
+    plan: StatePlan,
+    rotation: Rotation | None,
+) -> int:
+    """By what is remembered of the customer: `NEW`, `SAME_AGAIN` or `ID_REUSED`; `identities` are its fingerprints."""
+    customer = customers.get(transaction.user_id)
+    if customer is None:
+        return NEW
+    seen = customer.identities.check(*identities, plan.duplicate_horizon_ms)
+    if seen == ID_REUSED and rotation is not None:
+        before = identity_fingerprints(rotation.before(transaction))
+        seen = customer.identities.check(*before, plan.duplicate_horizon_ms)
+    # To one who is forgotten by then, an old name is a new one.
+    return NEW if seen == ID_REUSED and customer.is_forgotten(transaction.timestamp_ms, plan) else seen
+
+
+def entity_events(
+    extraction: Extraction, transaction: Transaction, origin: Origin, *, first_time: bool
+) -> list[EntityEvent]:
+    """An authorisation as each of its entities counts it."""
+    return [
+        EntityEvent(
+            kind,
+            key,
+            origin.offset,
+            transaction.timestamp_ms,
+            transaction.base_amount_minor,
+            transaction.user_id,
+            transaction.card_id,
+            first_time,
+        )
+        for kind, key in extraction.entity_keys(transaction)
+    ]
+
+
+def _seen_live(position: int, transaction: Transaction, content: int, live: LiveBatch) -> int | None:
+    """By what history holds, or will after this batch; None if that is nothing."""
+    if position in live.stored:
+        return SAME_AGAIN
+    if position in live.reused:
+        return ID_REUSED
+    known = live.new_contents.get(_history_key(transaction))
+    if known is None:
+        return None
+    return SAME_AGAIN if known == content else ID_REUSED
+
+
+def _history_key(transaction: Transaction) -> tuple[str, int, str]:
+    return transaction.user_id, transaction.timestamp_ms, transaction.transaction_id
+
+
+def _runs_of_different_customers(admitted: Admitted) -> Iterator[list[tuple[int, Transaction]]]:
+    run: list[tuple[int, Transaction]] = []
+    present: set[str] = set()
+    for position, transaction in admitted:
+        if transaction.user_id in present or len(run) == LONGEST_RUN:
+            yield run
+            run, present = [], set()
+        present.add(transaction.user_id)
+        run.append((position, transaction))
+    if run:
+        yield run
+
+
+def _profiles(fields: Sequence[ProfileField], moments: Sequence[Moment]) -> list[list[ProfileValue]]:
+    if not fields:
+        return [[] for _ in moments]
+    return list(map(list, zip(*(map(one.read, moments) for one in fields), strict=True)))
