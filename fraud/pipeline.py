@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from struct import Struct
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fraud.admission import Admission
 from fraud.deciding import Decider, DecisionBatch
@@ -17,7 +19,7 @@ from fraud.features.fingerprints import identity_fingerprints
 from fraud.features.plan import ENTITY_KINDS
 from fraud.features.profile_values import PROFILE_FIELDS
 from fraud.features.rotation import Rotation
-from fraud.features.table import MISSING
+from fraud.features.table import MISSING, Value
 from fraud.ports import (
     CustomerStore,
     EntityStore,
@@ -241,7 +243,10 @@ class Pipeline:
         return timestamp_ms < newest_ms - horizon_ms or (not is_payment and timestamp_ms <= newest_ms)
 
     def _seen(self, transaction: Transaction, identities: tuple[int, int], customers: CustomerStates) -> int:
-        return seen_before(transaction, identities, customers, self._extraction.plan, self._rotation)
+        customer = customers.get(transaction.user_id)
+        if customer is None:
+            return NEW
+        return seen_before(transaction, identities, customer, self._extraction.plan, self._rotation)
 
     async def _load_entities(self, admitted: list[tuple[int, Transaction]]) -> tuple[EntityStates, tuple[str, ...]]:
         # A generator: of states in memory nobody has to ask for any.
@@ -257,7 +262,6 @@ class Pipeline:
         return states, ()
 
     def _gather(self, progress: Progress, degraded: tuple[str, ...]) -> GatheredBatch:
-        names = self._extraction.feature_set.names
         if degraded:
             for row in progress.rows:
                 for place in self._extraction.entity_places:
@@ -265,7 +269,7 @@ class Pipeline:
         return GatheredBatch(
             progress.transactions,
             progress.rows,
-            np.array(progress.rows, dtype=np.float64).reshape(-1, len(names)),
+            _matrix(progress.rows, len(self._extraction.feature_set.names)),
             progress.profiles,
             np.array(progress.late, dtype=np.bool_),
             degraded,
@@ -291,3 +295,9 @@ class Pipeline:
             except InvalidTransactionError as error:
                 progress.refused.append((position, error))
         return admitted
+
+
+def _matrix(rows: Sequence[Sequence[Value]], width: int) -> NDArray[np.float64]:
+    """Float64 [rows, width]. Packed, which takes half as long as letting numpy find out what the values are."""
+    pack = Struct(f"{width}d").pack
+    return np.frombuffer(bytearray().join([pack(*row) for row in rows]), dtype=np.float64).reshape(-1, width)

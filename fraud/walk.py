@@ -133,22 +133,26 @@ class Walk:
             self._due = [*self._due, *labels.due(timestamp_ms)]
         seen = None if live is None else _seen_live(position, transaction, content, live)
         if seen is None:
-            seen = seen_before(transaction, (identifier, content), self._customers, self._plan, self._route.rotation)
+            customer = self._customers.get(transaction.user_id)
+            # Nearly all are new by their identifier alone.
+            if customer is None or identifier not in customer.identities.identifiers:
+                seen = NEW
+            else:
+                seen = seen_before(transaction, (identifier, content), customer, self._plan, self._route.rotation)
         if seen != NEW:
             self._refuse_repetition(position, transaction, seen)
             return
         customer = self._extraction.customer(transaction.user_id, timestamp_ms, self._customers)
-        customer.remember(identifier, content, transaction, self._plan)
+        late = customer.remember(identifier, content, transaction, self._plan)
         if live is not None:
             live.new_contents[_history_key(transaction)] = content
         if transaction.event_type == "authorisation":
-            self._pass(position, transaction, customer)
+            self._pass(position, transaction, customer, late=late)
         else:
             self._record(position, transaction, customer)
 
-    def _pass(self, position: int, transaction: Transaction, customer: CustomerState) -> None:
+    def _pass(self, position: int, transaction: Transaction, customer: CustomerState, *, late: bool) -> None:
         extraction, progress, live = self._extraction, self._progress, self._progress.live
-        late = customer.is_late(transaction.timestamp_ms, self._plan)
         first_time = extraction.is_first_time(transaction, customer)
         row = moment = None
         if transaction.timestamp_ms >= self._route.from_ms:
@@ -227,14 +231,11 @@ class Walk:
 def seen_before(
     transaction: Transaction,
     identities: tuple[int, int],
-    customers: CustomerStates,
+    customer: CustomerState,
     plan: StatePlan,
     rotation: Rotation | None,
 ) -> int:
     """By what is remembered of the customer: `NEW`, `SAME_AGAIN` or `ID_REUSED`; `identities` are its fingerprints."""
-    customer = customers.get(transaction.user_id)
-    if customer is None:
-        return NEW
     seen = customer.identities.check(*identities, plan.duplicate_horizon_ms)
     if seen == ID_REUSED and rotation is not None:
         before = identity_fingerprints(rotation.before(transaction))

@@ -64,13 +64,14 @@ class RecentIdentities:
 
     Identifiers and contents are kept as fingerprints (`fraud.features.fingerprints`). Of each event: its identifier,
     its content, the customer's newest event time at arrival (which never goes back), and its own timestamp, negative
-    for what is not in the windows: refunds, reversals, late and reversed payments.
+    for what is not in the windows: refunds, reversals, late and reversed payments. What is not among `identifiers` is
+    new; what is may be too old to count.
     """
 
-    __slots__ = ("_details", "_identifiers")
+    __slots__ = ("_details", "identifiers")
 
     def __init__(self) -> None:
-        self._identifiers = array("q")
+        self.identifiers = array("q")
         self._details = array("q")
 
     @property
@@ -80,7 +81,7 @@ class RecentIdentities:
 
     def check(self, identifier: int, content: int, horizon_ms: int) -> int:
         """`NEW`, `SAME_AGAIN`, or `ID_REUSED` for the same identifier with other content."""
-        if identifier not in self._identifiers:
+        if identifier not in self.identifiers:
             return NEW
         place = self._place(identifier, horizon_ms)
         if place is None:
@@ -90,7 +91,7 @@ class RecentIdentities:
     def _place(self, identifier: int, horizon_ms: int) -> int | None:
         """Where the identifier stands, if within the horizon: what is older is dropped in bulk, so it may linger."""
         arrivals_ms = self._details[_ARRIVAL::_WIDTH]
-        for place, known in enumerate(self._identifiers):
+        for place, known in enumerate(self.identifiers):
             if known == identifier and arrivals_ms[place] >= arrivals_ms[-1] - horizon_ms:
                 return place
         return None
@@ -119,18 +120,18 @@ class RecentIdentities:
             # A refund may be newer than what is absorbed; arrivals never go back.
             newest_ms = max(newest_ms, details[_ARRIVAL - _WIDTH])
             # In bulk, as with the rows of the history.
-            sixteenth = len(self._identifiers) >> 4
+            sixteenth = len(self.identifiers) >> 4
             if details[_WIDTH * sixteenth + _ARRIVAL] < newest_ms - horizon_ms:
                 expired = bisect_left(details[_ARRIVAL::_WIDTH], newest_ms - horizon_ms)
-                del self._identifiers[:expired]
+                del self.identifiers[:expired]
                 del details[: _WIDTH * expired]
-        self._identifiers.append(identifier)
+        self.identifiers.append(identifier)
         details.extend((content, newest_ms, timestamp_ms if in_windows else -timestamp_ms))
 
     def columns(self) -> tuple[array[int], array[int], array[int], array[int]]:
         """Copies of identifiers, contents, arrivals and timestamps, in order of arrival."""
         details = self._details
-        return self._identifiers[:], details[_CONTENT::_WIDTH], details[_ARRIVAL::_WIDTH], details[_TIMESTAMP::_WIDTH]
+        return self.identifiers[:], details[_CONTENT::_WIDTH], details[_ARRIVAL::_WIDTH], details[_TIMESTAMP::_WIDTH]
 
     @classmethod
     def of_columns(
@@ -142,7 +143,7 @@ class RecentIdentities:
     ) -> RecentIdentities:
         """The identities whose `columns` these are."""
         identities = cls()
-        identities._identifiers.extend(identifiers)
+        identities.identifiers.extend(identifiers)
         for row in zip(contents, arrivals_ms, timestamps_ms, strict=True):
             identities._details.extend(row)
         return identities
@@ -180,8 +181,7 @@ class CustomerState:
         `identifier` and `content` are its fingerprints. `merchant` and `device` are objects of equal text to hold on to
         instead of the transaction's own, which saves memory where somebody else holds them anyway.
         """
-        late = self.is_late(transaction.timestamp_ms, plan)
-        self.remember(identifier, content, transaction, plan)
+        late = self.remember(identifier, content, transaction, plan)
         if transaction.event_type == "authorisation":
             if not late:
                 self.absorb(transaction, merchant or transaction.merchant_id, device or transaction.device_id, plan)
@@ -196,10 +196,6 @@ class CustomerState:
         """
         newest_ms = self.newest_ms or self.identities.newest_arrival_ms
         return newest_ms != 0 and timestamp_ms - newest_ms > plan.forget_after_ms
-
-    def is_late(self, timestamp_ms: int, plan: StatePlan) -> bool:
-        """Whether an event of this time comes too late to be absorbed."""
-        return timestamp_ms < self.newest_ms - plan.allowed_lateness_ms
 
     def absorb(self, transaction: Transaction, merchant: str | None, device: str | None, plan: StatePlan) -> None:
         """Add an authorisation to windows and profile; `merchant` and `device` as in `record`."""
@@ -227,19 +223,20 @@ class CustomerState:
         if self.details is not None:
             self.details.delete(start, end)
 
-    def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> None:
-        """Remember the identity of any event, absorbed or not."""
+    def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> bool:
+        """Remember the identity of any event, absorbed or not; whether it comes too late to be absorbed."""
         self.sequence += 1
-        timestamp_ms = transaction.timestamp_ms
-        in_windows = transaction.event_type == "authorisation" and not self.is_late(timestamp_ms, plan)
+        timestamp_ms, newest_ms = transaction.timestamp_ms, self.newest_ms
+        late = timestamp_ms < newest_ms - plan.allowed_lateness_ms
         self.identities.remember(
             identifier,
             content,
-            max(self.newest_ms, timestamp_ms),
+            newest_ms if newest_ms > timestamp_ms else timestamp_ms,
             timestamp_ms,
-            in_windows=in_windows,
+            in_windows=transaction.event_type == "authorisation" and not late,
             horizon_ms=plan.duplicate_horizon_ms,
         )
+        return late
 
     def reverse(self, original_identifier: int, plan: StatePlan) -> None:
         """A reversal: the original payment leaves the windows; the profile keeps it as an attempt."""

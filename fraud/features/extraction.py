@@ -60,7 +60,7 @@ class Extraction:
         state = customers.get(user_id)
         if state is None:
             state = customers[user_id] = CustomerState(self.plan)
-        elif state.is_forgotten(timestamp_ms, self.plan):
+        elif timestamp_ms - state.newest_ms > self.plan.forget_after_ms and state.is_forgotten(timestamp_ms, self.plan):
             state = customers[user_id] = CustomerState(self.plan, state.sequence)
         return state
 
