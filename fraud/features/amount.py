@@ -21,8 +21,8 @@ def deviation(amount: int, count: int, total: int, squares: int, minor_units: in
     """
     mean = total / count
     variance = (count * squares - total * total) / (count * count)
-    floor = max(_DEVIATION_FLOOR_SHARE * mean, _DEVIATION_FLOOR_UNITS * minor_units)
-    return (amount - mean) / max(sqrt(variance), floor)
+    floor = max(_DEVIATION_FLOOR_SHARE * mean, _DEVIATION_FLOOR_UNITS * minor_units, sqrt(variance))
+    return (amount - mean) / floor
 
 
 def _against_habits(moment: Moment) -> tuple[float, float, float, float, float]:

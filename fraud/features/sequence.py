@@ -75,7 +75,7 @@ def _takeover_stage(moment: Moment) -> int:
 
 def _median_gap_ms(moment: Moment, start: int, end: int) -> int:
     """Median of the last gaps between rows `start` and `end` (the lower one of two), 0 with fewer than two rows."""
-    times = moment.history.timestamps_ms[max(start, end - _GAPS - 1) : end]
+    times = moment.history.timestamps_ms[max(start, end - _GAPS - 1) : end].tolist()
     gaps = sorted(map(sub, times[1:], times))
     return gaps[(len(gaps) - 1) // 2] if gaps else 0
 

@@ -29,64 +29,80 @@ _IS_DECLINED = bytes(int(flags >= DECLINED) for flags in range(256))
 Windows = tuple[int, ...]
 
 
-def _attempts(windows: Windows, moment: Moment) -> list[Value]:
+def _attempts(rows: Sequence[Feature], plan: StatePlan) -> Compute:
     """Counts, sums and maxima, each in every window; windows come three times, in that order."""
-    # From the shortest window to the longest, so that each row is looked at once.
-    windows = windows[: len(windows) // 3]
-    amounts, starts, unit = moment.history.amounts, moment.starts, moment.minor_units
-    total = highest = moment.amount
-    until = moment.end
-    after = until + 1
-    counts: list[Value] = []
-    sums: list[Value] = []
-    maxima: list[Value] = []
-    for window in windows:
-        start = starts[window]
-        if start < until:
-            part = amounts[start:until].tolist()
-            total += sum(part)
-            highest = max(highest, *part)
-            until = start
-        counts.append(after - start)
-        sums.append(total / unit)
-        maxima.append(highest / unit)
-    return counts + sums + maxima
+    windows = [plan.window_number(row.window_ms) for row in rows[: len(rows) // 3]]
+
+    def compute(moment: Moment) -> list[Value]:
+        # From the shortest window to the longest, so that each row is looked at once.
+        amounts, starts, unit = moment.history.amounts, moment.starts, moment.minor_units
+        total = highest = moment.amount
+        total_units = highest_units = total / unit
+        until = moment.end
+        after = until + 1
+        counts: list[Value] = []
+        sums: list[Value] = []
+        maxima: list[Value] = []
+        for window in windows:
+            start = starts[window]
+            if start < until:
+                part = amounts[start:until].tolist()
+                total += sum(part)
+                total_units = total / unit
+                highest_of_part = max(part)
+                if highest_of_part > highest:
+                    highest = highest_of_part
+                    highest_units = highest / unit
+                until = start
+            counts.append(after - start)
+            sums.append(total_units)
+            maxima.append(highest_units)
+        return counts + sums + maxima
+
+    return compute
 
 
 def _declined(windows: Windows, moment: Moment) -> list[int]:
     now = int(moment.transaction.auth_result == "declined")
-    declined, starts, end = moment.details.flags.translate(_IS_DECLINED), moment.starts, moment.end
-    if declined.find(1) < 0:
+    starts, end = moment.starts, moment.end
+    first = starts[windows[-1]]
+    declined = moment.details.flags[first:end].translate(_IS_DECLINED)
+    if 1 not in declined:
         return [now] * len(windows)
-    return [now + declined.count(1, starts[window], end) for window in windows]
+    return [now + declined.count(1, starts[window] - first) for window in windows]
 
 
-def _distinct(windows: Windows, moment: Moment) -> list[int]:
+def _distinct(rows: Sequence[Feature], plan: StatePlan) -> Compute:
     """Merchants, categories, countries and devices, each in every window; windows come four times, in that order."""
-    details, transaction, end = moment.details, moment.transaction, moment.end
-    # From the shortest window to the longest, so that each row is looked at once.
-    starts = [moment.starts[window] for window in windows[: len(windows) // 4]]
-    values: list[int] = []
-    for column, thing in (
-        (details.merchants, transaction.merchant_id),
-        (details.categories, transaction.merchant_category),
-        (details.countries, transaction.country),
-        (details.devices, transaction.device_id),
-    ):
-        current = column.code_in_rows(thing)
-        if current > 0 and len(column.codes) == 1 and column.former is None:
-            # Most customers have one country and one device all their life.
-            values += [1] * len(starts)
-            continue
-        # No thing (0) is none of them; -1 stands for one that is in no row.
-        different = {0, current}
-        until = end
-        for start in starts:
-            if start < until:
-                different.update(column.rows[start:until])
-                until = start
-            values.append(len(different) - 1)
-    return values
+    windows = [plan.window_number(row.window_ms) for row in rows[: len(rows) // 4]]
+
+    def compute(moment: Moment) -> list[Value]:
+        details, transaction, end = moment.details, moment.transaction, moment.end
+        # From the shortest window to the longest, so that each row is looked at once.
+        starts = [moment.starts[window] for window in windows]
+        values: list[Value] = []
+        for column, thing in (
+            (details.merchants, transaction.merchant_id),
+            (details.categories, transaction.merchant_category),
+            (details.countries, transaction.country),
+            (details.devices, transaction.device_id),
+        ):
+            current = column.code_in_rows(thing)
+            if current > 0 and len(column.codes) == 1 and column.former is None:
+                # Most customers have one country and one device all their life.
+                values += [1] * len(starts)
+                continue
+            # No thing (0) is none of them; -1 stands for one that is in no row.
+            different = {0, current}
+            until = end
+            for start in starts:
+                if start < until:
+                    different.update(column.rows[start:until])
+                    until = start
+                values.append(len(different) - 1)
+        return values
+
+    return compute
 
 
 def _pace(rows: Sequence[Feature], plan: StatePlan) -> Compute:
@@ -142,7 +158,6 @@ def _rows(
 
 
 def _distinct_rows() -> list[Feature]:
-    family = over_windows(_distinct)
     return [
         Feature(
             f"customer_distinct_{what}_{length}",
@@ -150,7 +165,7 @@ def _distinct_rows() -> list[Feature]:
             f"Different {what} in {length}, this one's included",
             "customer",
             f"distinct {what}",
-            family,
+            _distinct,
             window_ms=_LENGTHS_MS[length],
         )
         for what in ("merchants", "categories", "countries", "devices")
@@ -160,12 +175,11 @@ def _distinct_rows() -> list[Feature]:
 
 _ALL = ("10m", "1h", "24h", "7d", "30d")
 _SHORT = ("1h", "24h", "7d")
-_ATTEMPTS = over_windows(_attempts)
 
 FEATURES = (
-    *_rows("customer_count_{}", "integer", "Attempts in {}, this one included", "count", _ATTEMPTS, _ALL),
-    *_rows("customer_sum_{}", "number", "Base amount attempted in {}, this one included", "sum", _ATTEMPTS, _ALL),
-    *_rows("customer_maximum_{}", "number", "Highest base amount in {}, this one included", "maximum", _ATTEMPTS, _ALL),
+    *_rows("customer_count_{}", "integer", "Attempts in {}, this one included", "count", _attempts, _ALL),
+    *_rows("customer_sum_{}", "number", "Base amount attempted in {}, this one included", "sum", _attempts, _ALL),
+    *_rows("customer_maximum_{}", "number", "Highest base amount in {}, this one included", "maximum", _attempts, _ALL),
     *_rows(
         "customer_declined_count_{}",
         "integer",
