@@ -179,14 +179,20 @@ class CustomerDetails:
         base = (code - 1) * _AMOUNT_NUMBERS
         amount = transaction.base_amount_minor
         numbers = self.category_amounts
-        count, total, maximum, squares = 0, 0, 0, 0
-        if not is_new:
-            count, total, maximum, high, low = numbers[base : base + _AMOUNT_NUMBERS]
-            squares = (high << LIMB_BITS) + low
-        squares += amount * amount
-        numbers[base : base + _AMOUNT_NUMBERS] = array(
-            "q", (count + 1, total + amount, max(maximum, amount), squares >> LIMB_BITS, squares & LIMB_MASK)
-        )
+        squares = amount * amount
+        if is_new:
+            numbers[base : base + _AMOUNT_NUMBERS] = array(
+                "q", (1, amount, amount, squares >> LIMB_BITS, squares & LIMB_MASK)
+            )
+            return code
+        numbers[base] += 1
+        numbers[base + 1] += amount
+        numbers[base + 2] = max(numbers[base + 2], amount)
+        squares += numbers[base + 4]
+        if squares > LIMB_MASK:
+            numbers[base + 3] += squares >> LIMB_BITS
+            squares &= LIMB_MASK
+        numbers[base + 4] = squares
         return code
 
     def _absorb_country(self, country: str, day: int) -> int:

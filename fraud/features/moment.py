@@ -55,7 +55,9 @@ class Moment:
             # Shorter windows start at or after longer ones do.
             start, starts = end, []
             for window in plan.customer_windows_ms:
-                start = bisect_right(timestamps, timestamp_ms - window, 0, start)
+                before_ms = timestamp_ms - window
+                if start and timestamps[start - 1] > before_ms:
+                    start = bisect_right(timestamps, before_ms, 0, start - 1)
                 starts.append(start)
             self.starts = starts
         else:
