@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # 330 points wide: on a phone, within its margins, a point is a pixel, so that text of 10 points can be read there.
@@ -88,13 +89,20 @@ def drawing_style() -> AbstractContextManager[None]:
 def figure(height_points: float = HEIGHT_POINTS) -> Figure:
     """Return an empty figure as wide as a phone."""
     size = (_WIDTH_POINTS / _POINTS_PER_INCH, height_points / _POINTS_PER_INCH)
-    return Figure(figsize=size, layout="constrained")
+    drawn = Figure(figsize=size, dpi=_POINTS_PER_INCH, layout="constrained")
+    FigureCanvasSVG(drawn)
+    return drawn
 
 
 def svg(drawn: Figure, name: str, title: str) -> str:
     """Return the figure as an `<svg>` element for HTML: no header, no namespaces, no ids but those it uses."""
     buffer = io.StringIO()
     with matplotlib.style.context({"svg.hashsalt": name}):
+        # Left to itself, saving draws everything once for the layout and once more for the file.
+        layout = drawn.get_layout_engine()
+        if layout is not None:
+            layout.execute(drawn)
+            drawn.set_layout_engine(None)
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
         drawn.savefig(buffer, format="svg", metadata=metadata)
     text = buffer.getvalue()
