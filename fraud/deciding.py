@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from itertools import repeat, starmap
+from operator import attrgetter, itemgetter
 
 import msgspec
 import numpy as np
@@ -15,13 +16,14 @@ from fraud.decision import (
     ACTIONS,
     ALLOW,
     BLOCK,
+    Action,
     Artefact,
     Decision,
     RuleHit,
     Scalar,
     ScoreReason,
     Versions,
-    canonical_bytes,
+    canonical_bytes_of_each,
     content_sha256,
 )
 from fraud.features.table import FeatureSet
@@ -61,16 +63,19 @@ class DecisionBatch:
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """What is said about a row on which something hit."""
+class _Outcomes:
+    """What is said about each of n rows: n lists of each kind. All rows about which there is nothing share one."""
 
-    notifications: list[str]
-    reason_codes: list[str]
-    rule_hits: list[RuleHit]
-    score_reasons: list[ScoreReason]
+    notifications: list[list[str]]
+    reason_codes: list[list[str]]
+    rule_hits: list[list[RuleHit]]
+    score_reasons: list[list[ScoreReason]]
+
+    @classmethod
+    def nothing(cls, rows: int) -> _Outcomes:
+        return cls([[]] * rows, [[]] * rows, [[]] * rows, [[]] * rows)
 
 
-_NOTHING = _Outcome([], [], [], [])
 # Different sets of rules that hit together, with what is said about each: a policy has dozens in use. Each is a
 # kilobyte; beyond this many somebody probes the policy, and they are made again.
 _REMEMBERED_FINDINGS = 4_096
@@ -115,10 +120,11 @@ class Decider:
         self._base_currency = rates.base_currency
         self._feature_names = feature_set.names
         order = sorted(range(len(feature_set.names)), key=feature_set.names.__getitem__)
-        # A struct with the features as fields is made and encoded in a third of the time of a dictionary.
+        # A struct with the values as fields is made and encoded in a third of the time of a dictionary.
         sorted_names = [feature_set.names[place] for place in order]
         self._features = msgspec.defstruct("Features", [(name, Scalar) for name in sorted_names], gc=False)
         self._sorted_values = itemgetter(*order)
+        self._profile = msgspec.defstruct("Profile", [(name, Scalar) for name in self.inputs.profile_names], gc=False)
 
     def score(self, batch: GatheredBatch) -> NDArray[np.float64]:
         """Scores of the batch, NaN without a model."""
@@ -129,14 +135,9 @@ class Decider:
     def decide(self, batch: GatheredBatch, scores: NDArray[np.float64], evaluation: Evaluation) -> DecisionBatch:
         """Assemble and freeze the decisions."""
         outcomes = self._outcomes(batch, scores, evaluation)
-        canonical = self._freeze(batch, scores, evaluation, outcomes)
-        reason_codes = [_NOTHING.reason_codes] * len(canonical)
-        notifications = [_NOTHING.notifications] * len(canonical)
-        for row, outcome in outcomes.items():
-            reason_codes[row] = outcome.reason_codes
-            notifications[row] = outcome.notifications
-        hashes = [content_sha256(content) for content in canonical]
-        return DecisionBatch(scores, evaluation, reason_codes, notifications, canonical, hashes)
+        canonical = canonical_bytes_of_each(self._decisions(batch, scores, evaluation, outcomes))
+        hashes = list(map(content_sha256, canonical))
+        return DecisionBatch(scores, evaluation, outcomes.reason_codes, outcomes.notifications, canonical, hashes)
 
     def evaluate(self, batch: GatheredBatch, scores: NDArray[np.float64]) -> Evaluation:
         """Run the policy over the batch."""
@@ -145,15 +146,11 @@ class Decider:
             return evaluation
         return self.policy.with_draws(evaluation, [(one.user_id, one.transaction_id) for one in batch.transactions])
 
-    def _outcomes(
-        self, batch: GatheredBatch, scores: NDArray[np.float64], evaluation: Evaluation
-    ) -> dict[int, _Outcome]:
+    def _outcomes(self, batch: GatheredBatch, scores: NDArray[np.float64], evaluation: Evaluation) -> _Outcomes:
         speaking = np.flatnonzero(
             evaluation.hits.any(axis=1) | (evaluation.action_codes != ALLOW) | (evaluation.score_action_codes != ALLOW)
         )
-        flagged = np.flatnonzero(evaluation.action_codes != ALLOW)
-        reasons = self._score_reasons(batch, flagged)
-        outcomes = {}
+        outcomes = _Outcomes.nothing(len(batch.transactions))
         for row, score, score_action_code in zip(
             speaking.tolist(),
             scores[speaking].tolist(),
@@ -162,12 +159,11 @@ class Decider:
         ):
             finding = self._finding(evaluation.hits[row], score_action_code)
             known_score = None if math.isnan(score) else score
-            outcomes[row] = _Outcome(
-                notifications=finding.notifications,
-                reason_codes=finding.reason_codes,
-                rule_hits=[self._rule_hit(rule, batch, row, known_score) for rule in finding.rules],
-                score_reasons=reasons.get(row, _NOTHING.score_reasons),
-            )
+            outcomes.notifications[row] = finding.notifications
+            outcomes.reason_codes[row] = finding.reason_codes
+            outcomes.rule_hits[row] = [self._rule_hit(rule, batch, row, known_score) for rule in finding.rules]
+        for row, reasons in self._score_reasons(batch, np.flatnonzero(evaluation.action_codes != ALLOW)):
+            outcomes.score_reasons[row] = reasons
         return outcomes
 
     def _finding(self, hit_row: NDArray[np.bool_], score_action_code: int) -> _Finding:
@@ -188,75 +184,59 @@ class Decider:
         values: dict[str, Scalar] = {name: self.inputs.value(name, batch, row, score) for name in rule.reads}
         return RuleHit(rule.action, rule.reason_code, rule.id, values)
 
-    def _score_reasons(self, batch: GatheredBatch, flagged: NDArray[np.intp]) -> dict[int, list[ScoreReason]]:
+    def _score_reasons(
+        self, batch: GatheredBatch, flagged: NDArray[np.intp]
+    ) -> Iterator[tuple[int, list[ScoreReason]]]:
         if self.model is None or not len(flagged):
-            return {}
+            return
         contributions = np.round(self.model.explain(batch.matrix[flagged]), CONTRIBUTION_DECIMALS)
         # Stable: of equal contributions the feature that stands earlier in the set comes first.
         order = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :SCORE_REASONS]
         highest = np.take_along_axis(contributions, order, axis=1)
         names = self._feature_names
-        reasons = {}
         for row, features, moved in zip(flagged.tolist(), order.tolist(), highest.tolist(), strict=True):
             values = batch.rows[row]
-            reasons[row] = [
-                ScoreReason(contribution, names[feature], values[feature])
-                for feature, contribution in zip(features, moved, strict=True)
-                if contribution
-            ]
-        return reasons
+            yield (
+                row,
+                [
+                    ScoreReason(contribution, names[feature], values[feature])
+                    for feature, contribution in zip(features, moved, strict=True)
+                    if contribution
+                ],
+            )
 
-    def _freeze(
-        self,
-        batch: GatheredBatch,
-        scores: NDArray[np.float64],
-        evaluation: Evaluation,
-        outcomes: dict[int, _Outcome],
-    ) -> list[bytes]:
-        has_score = self.model is not None
-        features, sorted_values = self._features, self._sorted_values
-        profile_names = self.inputs.profile_names
-        degraded = list(batch.degraded)
-        drawn = evaluation.drawn
-        frozen = []
-        for row, (transaction, values, profile, action_code, score, late, timestamp) in enumerate(
-            zip(
-                batch.transactions,
-                batch.rows,
-                batch.profiles,
-                evaluation.action_codes.tolist(),
-                scores.tolist(),
-                batch.late.tolist(),
-                _timestamp_texts(batch.transactions),
-                strict=True,
-            )
-        ):
-            action = ACTIONS[action_code]
-            outcome = outcomes.get(row, _NOTHING)
-            decision = Decision(
-                action,
-                transaction.amount_minor,
-                drawn.get(row, 1.0),
-                transaction.base_amount_minor,
-                self._base_currency,
-                transaction.currency,
-                degraded,
-                features(*sorted_values(values)),
-                late,
-                outcome.notifications,
-                dict(zip(profile_names, profile, strict=True)),
-                outcome.reason_codes,
-                BLOCKED if row in drawn else action,
-                outcome.rule_hits,
-                score if has_score else None,
-                outcome.score_reasons,
-                timestamp,
-                transaction.transaction_id,
-                transaction.user_id,
-                self._versions_bytes,
-            )
-            frozen.append(canonical_bytes(decision))
-        return frozen
+    def _decisions(
+        self, batch: GatheredBatch, scores: NDArray[np.float64], evaluation: Evaluation, outcomes: _Outcomes
+    ) -> Iterator[Decision]:
+        """The decisions of a batch: made column by column, which takes half the time of row by row."""
+        transactions = batch.transactions
+        actions: list[Action] = [ACTIONS[code] for code in evaluation.action_codes.tolist()]
+        recommended, probabilities = actions.copy(), [1.0] * len(actions)
+        for row, probability in evaluation.drawn.items():
+            recommended[row], probabilities[row] = BLOCKED, probability
+        return map(
+            Decision,
+            actions,
+            map(attrgetter("amount_minor"), transactions),
+            probabilities,
+            map(attrgetter("base_amount_minor"), transactions),
+            repeat(self._base_currency),
+            map(attrgetter("currency"), transactions),
+            repeat(list(batch.degraded)),
+            starmap(self._features, map(self._sorted_values, batch.rows)),
+            batch.late.tolist(),
+            outcomes.notifications,
+            starmap(self._profile, batch.profiles),
+            outcomes.reason_codes,
+            recommended,
+            outcomes.rule_hits,
+            repeat(None) if self.model is None else scores.tolist(),
+            outcomes.score_reasons,
+            _timestamp_texts(transactions),
+            map(attrgetter("transaction_id"), transactions),
+            map(attrgetter("user_id"), transactions),
+            repeat(self._versions_bytes),
+        )
 
 
 def _timestamp_texts(transactions: Sequence[Transaction]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import msgspec
 
@@ -25,6 +26,7 @@ __all__ = [
     "ScoreReason",
     "Versions",
     "canonical_bytes",
+    "canonical_bytes_of_each",
     "content_sha256",
     "decision_message",
 ]
@@ -83,7 +85,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     features: msgspec.Struct | dict[str, Scalar]
     late: bool
     notifications: list[str]
-    profile: dict[str, Scalar]
+    profile: msgspec.Struct | dict[str, Scalar]
     reason_codes: list[str]
     recommended_action: Action
     rule_hits: list[RuleHit]
@@ -105,6 +107,17 @@ def canonical_bytes(decision: Decision) -> bytes:
     encoder need not sort; a test compares the result with a sorting encoder.
     """
     return _ENCODER.encode(decision)
+
+
+def canonical_bytes_of_each(decisions: Iterable[Decision]) -> list[bytes]:
+    """As `canonical_bytes`, of one after the other."""
+    # One buffer for all: encoding each into new bytes copies them again and again while they grow.
+    buffer = bytearray()
+    frozen = []
+    for decision in decisions:
+        _ENCODER.encode_into(decision, buffer)
+        frozen.append(bytes(buffer))
+    return frozen
 
 
 def content_sha256(canonical: bytes) -> str:

@@ -14,7 +14,7 @@ from fraud.transaction import TransactionMessage
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 # A decision is built with values that are encoded already; these are the types that a reader finds.
-_ENCODED: dict[str, Any] = {"features": dict[str, Scalar], "versions": Versions}
+_ENCODED: dict[str, Any] = {"features": dict[str, Scalar], "profile": dict[str, Scalar], "versions": Versions}
 DecisionContent = msgspec.defstruct(
     "Decision",
     [(field.name, _ENCODED.get(field.name, field.type)) for field in msgspec.structs.fields(Decision)],
