@@ -162,7 +162,7 @@ class FailingOnce:
 @pytest.mark.parametrize("failing", range(4))
 def test_a_batch_that_is_cut_short_leaves_no_snapshot_ahead_of_history(stack: Any, failing: int) -> None:
     """A payment that the snapshot knows and history lacks would be taken for a repetition, and be lost."""
-    users = {f"u{number}": 1 + number % 5 for number in range(20)} | {"many": 120}
+    users = {f"u{number}": 1 + number % 5 for number in range(80)} | {"many": 120}
     records = [record(number, number, user_id) for user_id, events in users.items() for number in range(1, events + 1)]
     snapshots = [Snapshot(user_id, events, START_MS + events, b"state") for user_id, events in users.items()]
 

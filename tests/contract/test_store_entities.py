@@ -335,7 +335,7 @@ def test_memory_is_bounded_by_the_wall_clock(redis_server: RedisServer) -> None:
         await store.commit(SOURCE, batch)
         client = await store.connection.client()
         names = [name async for name in client.scan_iter(store.keys.everything_of("*"))]
-        return [await client.pttl(name) for name in names if b":d" in name]
+        return [await client.pttl(name) for name in names if b":device:" in name]
 
     keep_ms = RETENTION_MS + PLAN.forget_after_ms
     left_ms = with_redis(redis_server.url, use)
