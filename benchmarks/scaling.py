@@ -20,7 +20,7 @@ from benchmarks.inputs import CACHE
 from fraud.stores.customers import EVENTS_BETWEEN_SNAPSHOTS
 
 RATES = (1_000, 10_000, 100_000)
-# At half of its peak a worker answers within the goals for latency; at three quarters it no longer does.
+# What is left takes over from a worker that died, and the hour that has twice the payments of others.
 USED_SHARE = 0.5
 # So that the number of workers can double without adding partitions, which takes a procedure.
 PARTITIONS_A_WORKER = 2
