@@ -106,7 +106,8 @@ def canonical_bytes(decision: Decision) -> bytes:
     Struct fields are declared in alphabetical order and `features` and `profile` are built in sorted order, so the
     encoder need not sort; a test compares the result with a sorting encoder.
     """
-    return _ENCODER.encode(decision)
+    (content,) = canonical_bytes_of_each((decision,))
+    return content
 
 
 def canonical_bytes_of_each(decisions: Iterable[Decision]) -> list[bytes]:

@@ -97,7 +97,7 @@ class CustomerStore(Protocol):
         ...
 
     async def commit(self, records: Sequence[HistoryRecord], /) -> Mapping[int, StoredDecision]:
-        """Make new events durable, each at most once, ever.
+        """Make new events durable, each at most once, ever; without any, too, the batch that was loaded last ends.
 
         Returns by place in `records` what another writer had stored first: that counts, ours is void. Raises
         `StoreUnavailableError`; some may be written then, and the same call later completes it.

@@ -27,8 +27,8 @@ from fraud.stack import Stack, StackPorts
 
 FEW_CUSTOMERS = 5_000
 FLOORS = ("aiokafka", "faust", "stores")
-# The share of the peak at which latencies are measured beside those at half of it.
-CALM = 3
+# Where latencies are measured beside those at half of the peak; the tables name it.
+CALM_SHARE = 1 / 3
 # The first of them is of the stack's own commands.
 _FIRST_DATABASE = 1
 _DATABASES = 15
@@ -96,7 +96,7 @@ class Run:
             measured.warm.append(await pipeline.throughput(payments))
             peak = measured.warm[-1].rate
             measured.latency.append(await pipeline.latency(peak / 2, self._choices.seconds))
-            measured.calm_latency.append(await pipeline.latency(peak / CALM, self._choices.seconds))
+            measured.calm_latency.append(await pipeline.latency(peak * CALM_SHARE, self._choices.seconds))
             pipeline.restart()
             measured.cold.append(await pipeline.throughput(FEW_CUSTOMERS))
             measured.sizes = measured.sizes or await measured_sizes(load_settings(pipeline.environment))

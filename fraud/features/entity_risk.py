@@ -58,7 +58,7 @@ def _values(
     matured_until = bisect_right(buckets, bucket - _DELAY_BUCKETS, 0, hour + 1) - 1
     matured_from = bisect_right(buckets, bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, 0, matured_until + 1) - 1
     frauds_ms = state.fraud_timestamps_ms
-    frauds, since_fraud = _known_frauds(frauds_ms, timestamp_ms) if frauds_ms else _NO_FRAUDS
+    frauds, since_fraud = _known_frauds(state, frauds_ms[-1], timestamp_ms) if frauds_ms else _NO_FRAUDS
     matured = counts[matured_until] - counts[matured_from]
     rate = (frauds + _SMOOTHING_FRAUDS) / (matured + SMOOTHING_TRANSACTIONS)
     age_ms = timestamp_ms - state.first_seen_ms
@@ -81,12 +81,11 @@ def _values(
     return values
 
 
-def _known_frauds(frauds_ms: Sequence[int], timestamp_ms: int) -> tuple[int, Value]:
+def _known_frauds(state: EntityState, newest_ms: int, timestamp_ms: int) -> tuple[int, Value]:
     """How many there are among the transactions of 30 days that ended 7 days ago; whole hours since the newest."""
     matured_bucket = timestamp_ms // HOP_MS - _DELAY_BUCKETS
-    matured = bisect_right(frauds_ms, matured_bucket * HOP_MS)
-    count = matured - bisect_right(frauds_ms, (matured_bucket - _MONTH_BUCKETS) * HOP_MS)
-    since_ms = max(0, timestamp_ms - frauds_ms[-1])
+    count = state.known_frauds(matured_bucket - _MONTH_BUCKETS, matured_bucket, HOP_MS)
+    since_ms = max(0, timestamp_ms - newest_ms)
     return count, since_ms // HOUR_MS if since_ms < _FRAUDS_KNOWN_MS else MISSING
 
 

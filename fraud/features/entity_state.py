@@ -198,9 +198,8 @@ def _latest(one: dict[str, int] | None, other: dict[str, int] | None) -> dict[st
 def _see(last_seen_ms: dict[str, int], who: str, timestamp_ms: int, in_order: bool) -> None:
     """Note that `who` was here. Entries stay in the order of last sight; beyond the cap the first one is forgotten."""
     before = last_seen_ms.pop(who, 0)
-    last_seen_ms[who] = timestamp_ms
+    last_seen_ms[who] = timestamp_ms if in_order else max(before, timestamp_ms)
     if not in_order:
-        last_seen_ms[who] = max(before, timestamp_ms)
         by_last_sight = sorted(last_seen_ms.items(), key=itemgetter(1))
         last_seen_ms.clear()
         last_seen_ms.update(by_last_sight)

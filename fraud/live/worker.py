@@ -21,7 +21,6 @@ from prometheus_client import disable_created_metrics
 
 from fraud.bootstrap import Artefacts, build_pipeline, decider_of, state_limits, token_maker
 from fraud.features.extraction import Extraction
-from fraud.features.plan import StatePlan
 from fraud.live.backlog import EntityBacklog
 from fraud.live.collection import keep_collections_short
 from fraud.live.dead_letter import DeadLetterBox
@@ -119,7 +118,19 @@ class Worker:
         self.backlog = EntityBacklog(windows)
         box = DeadLetterBox(settings.dead_letter_key, settings.dead_letter_key_id, urandom)
         spread = random.SystemRandom().random
-        self.lanes += [self._lane(tables, plan, box, spread) for _ in range(settings.batches_at_once)]
+        limits = DecisionLimits(
+            round(settings.future_tolerance_minutes * MINUTE_MS),
+            round(settings.stale_alert_minutes * MINUTE_MS),
+            settings.tokenised_fields,
+        )
+        for _ in range(settings.batches_at_once):
+            timings = StageTimings(time.perf_counter)
+            customers = CachedCustomers(tables, plan, self.customers)
+            pipeline = build_pipeline(settings, artefacts, customers, self.backlog, timings=timings, period=Period())
+            service = DecisionService(
+                pipeline, customers, self.backlog, box, limits, self.measures, timings, random=spread
+            )
+            self.lanes.append(Lane(service, timings))
         tokeniser = token_maker(settings) if "user_id" in settings.tokenised_fields else None
         self.labels = LabelService(
             DynamoLabels(client, settings.table_prefix),
@@ -134,20 +145,6 @@ class Worker:
             random=spread,
         )
         return tables, windows
-
-    def _lane(
-        self, tables: DynamoCustomerTables, plan: StatePlan, box: DeadLetterBox, spread: Callable[[], float]
-    ) -> Lane:
-        settings, timings = self.settings, StageTimings(time.perf_counter)
-        customers = CachedCustomers(tables, plan, self.customers)
-        pipeline = build_pipeline(settings, self.artefacts, customers, self.backlog, timings=timings, period=Period())
-        limits = DecisionLimits(
-            round(settings.future_tolerance_minutes * MINUTE_MS),
-            round(settings.stale_alert_minutes * MINUTE_MS),
-            settings.tokenised_fields,
-        )
-        service = DecisionService(pipeline, customers, self.backlog, box, limits, self.measures, timings, random=spread)
-        return Lane(service, timings)
 
     async def start(self) -> None:
         """Connect to DynamoDB, Redis and Kafka. Raises what their clients raise when they are not there."""

@@ -32,7 +32,6 @@ def write_parts(records: Sequence[HistoryRecord], snapshots: Sequence[Snapshot])
     A transaction is made whole or not at all. A snapshot that were put without one of its events would know a payment
     that history lacks, and the payment would be lost when its message comes again.
     """
-    size = TRANSACTION_ACTIONS
     due = {snapshot.user_id: snapshot for snapshot in snapshots}
     groups: list[Part] = []
     of_customer: dict[str, Part] = {user_id: [] for user_id in due}
@@ -44,19 +43,19 @@ def write_parts(records: Sequence[HistoryRecord], snapshots: Sequence[Snapshot])
             groups.append([(place, record)])
     afterwards: list[Part] = []
     for user_id, events in of_customer.items():
-        if len(events) < size:
+        if len(events) < TRANSACTION_ACTIONS:
             groups.append([*events, (None, due[user_id])])
         else:
             groups += [[event] for event in events]
             afterwards.append([(None, due[user_id])])
-    return WriteParts(_filled(groups, size), _filled(afterwards, size))
+    return WriteParts(_filled(groups), _filled(afterwards))
 
 
-def _filled(groups: Iterable[Part], size: int) -> list[Part]:
-    """Parts of at most `size` actions; no group is divided. The longest first, so that few places stay empty."""
+def _filled(groups: Iterable[Part]) -> list[Part]:
+    """Parts that DynamoDB takes; no group is divided. The longest first, so that few places stay empty."""
     parts: list[Part] = []
     for group in sorted(groups, key=len, reverse=True):
-        if not parts or len(parts[-1]) + len(group) > size:
+        if not parts or len(parts[-1]) + len(group) > TRANSACTION_ACTIONS:
             parts.append([])
         parts[-1] += group
     return parts
