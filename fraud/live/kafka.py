@@ -20,6 +20,10 @@ from fraud.settings import Settings, SettingsError
 
 # Kafka's default limit of a request, which brokers are set to, too.
 _REQUEST_MAX_BYTES = 1_048_576
+# Half of what brokers take by default. A partition has one batch on its way at a time: with the client's own 16 KiB,
+# which are four decisions, a worker at its peak waited for dozens of answers, one after the other, and lost a fifth of
+# its rate.
+_BATCH_MAX_BYTES = 524_288
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
 
 _log = logging.getLogger(__name__)
@@ -89,6 +93,7 @@ class Connection:
             acks="all",
             linger_ms=linger_ms,
             max_request_size=_REQUEST_MAX_BYTES,
+            max_batch_size=_BATCH_MAX_BYTES,
             # Decisions name themselves: whoever reads them takes each identity once.
             enable_idempotence=False,
         )

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
-# A batch costs the worker and the servers as much as some tens of events do, whatever it has. With fewer than these
+# A batch costs the worker and the servers as much as some ten events do, whatever it has. With fewer than these
 # waiting, to begin another one beside it makes the batch in hand slower and both smaller.
-EVENTS_WORTH_ANOTHER = 64
+EVENTS_WORTH_ANOTHER = 16
 
 Event = TypeVar("Event")
 

@@ -1,4 +1,4 @@
-"""The Faust app: batches of events to their handlers, then acknowledgement. Nothing else imports faust."""
+"""The Faust app: batches of events to their handlers, then acknowledgement."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from faust.types import TP, EventT
 
 from fraud.live.dead_letter import MessagePlace
 from fraud.live.decisions import Arrival
+from fraud.live.fetching import FetchingTransport
 from fraud.live.kafka import Connection
 from fraud.live.partition_queues import PartitionQueues, in_order
 
@@ -71,6 +72,7 @@ class Subscription:
         self._agents = 0
         self._batches = 0
         self._in_hand: dict[int, int] = {}
+        self._arriving: Any = None
 
     @property
     def topic(self) -> str:
@@ -81,6 +83,11 @@ class Subscription:
     def oldest_batch_in_hand(self) -> int | None:
         """The number of the batch that was begun before all others that are in hand; None between batches."""
         return min(self._in_hand.values(), default=None)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether Faust's buffer takes another event at once."""
+        return self._arriving is not None and not self._arriving.full()
 
     @property
     def is_running(self) -> bool:
@@ -133,7 +140,7 @@ class Subscription:
 
     async def _listen(self, channel: Any) -> None:
         """Let events wait in their partitions' queues; returns when the agent stops."""
-        arriving = aiter(channel).queue
+        arriving = self._arriving = aiter(channel).queue
         queues, room = self._queues, _BATCHES_WAITING * len(self._lanes) * self._handler.batch_size
         while True:
             try:
@@ -234,6 +241,13 @@ class WorkerApp(faust.App):
         await self.consumer.commit()
         await super().on_stop()
         await self.finish()
+
+    def _new_transport(self) -> FetchingTransport:
+        return FetchingTransport(self.conf.broker_consumer, self)
+
+    def has_room(self) -> bool:
+        """Whether a message can be handed over to any agent without waiting."""
+        return self.flow_control.is_active() and all(subscription.has_room for subscription in self.subscriptions)
 
     def _create_directories(self) -> None:
         """Faust would make folders for tables. There are none, and a worker that is killed could not remove them."""
