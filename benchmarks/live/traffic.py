@@ -87,6 +87,7 @@ class Traffic:
         Returns when each was due (seconds from the first) and after how many milliseconds its decision was read,
         counted from when it was due: what waits because the worker, or this process, is behind counts as waiting.
         """
+        sent_names = {transaction_id_of(one.value) for one in payments}
         answered: dict[bytes, float] = {}
         async with self._consumer() as consumer, self._producer(0) as producer:
             await consumer.seek_to_end()
@@ -99,8 +100,9 @@ class Traffic:
                 found = await consumer.getmany(timeout_ms=100)
                 now = time.perf_counter()
                 for records in found.values():
-                    for record in records:
-                        answered.setdefault(transaction_id_of(record.value), now)
+                    # What was fetched before the seek is of payments before these.
+                    for name in sent_names.intersection(transaction_id_of(record.value) for record in records):
+                        answered.setdefault(name, now)
                 if time.monotonic() > end:
                     raise TimeoutError(f"{len(payments) - len(answered)} of {len(payments)} have no decision")
             await sending

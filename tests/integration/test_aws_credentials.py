@@ -8,6 +8,7 @@ from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 
 import pytest
+from aws_roles import CONTAINER_TOKEN, IDENTITY, ROLE_ARN, giving_roles
 from dynamodb_fault_proxy import DynamoFaultProxy, running_dynamodb_fault_proxy
 from live_worker import FRAUD, WorkerProcess, worker_environment
 from secured_kafka import Authority
@@ -109,6 +110,29 @@ def test_a_worker_uses_them_and_logs_no_secret(
     assert aws.signers == {("AKIDOFPAYMENTSPROFILE", TOKEN)}
     assert SECRET not in worker.log.read_text()
     assert TOKEN not in worker.log.read_text()
+
+
+@pytest.mark.parametrize("role", ["of an instance", "of a container", "of a pod's identity"])
+def test_credentials_come_from_the_role(
+    environment: dict[str, str], aws: DynamoFaultProxy, role: str, tmp_path: Path
+) -> None:
+    identity = tmp_path / "identity"
+    identity.write_text(IDENTITY)
+    with giving_roles(KEY, SECRET, TOKEN) as url:
+        roles = {
+            "of an instance": {"AWS_EC2_METADATA_SERVICE_ENDPOINT": url, "AWS_EC2_METADATA_DISABLED": "false"},
+            "of a container": {
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{url}/container",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN": CONTAINER_TOKEN,
+            },
+            "of a pod's identity": {
+                "AWS_ROLE_ARN": ROLE_ARN,
+                "AWS_WEB_IDENTITY_TOKEN_FILE": str(identity),
+                "AWS_ENDPOINT_URL_STS": url,
+            },
+        }
+        assert said(environment | roles[role], "init")[0] == 0
+    assert aws.signers == {(KEY, TOKEN)}
 
 
 WRONG = {
