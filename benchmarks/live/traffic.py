@@ -117,11 +117,16 @@ class Traffic:
     ) -> None:
         sent = 0
         while sent < len(payments):
-            due = min(len(payments), int((time.perf_counter() - start) * rate) + 1)
+            due = due_after(time.perf_counter() - start, rate, len(payments))
             for one in payments[sent:due]:
                 await producer.send(self._input, one.value, one.key)
-            sent = max(sent, due)
+            sent = due
             await asyncio.sleep(_TICK_S)
+
+
+def due_after(elapsed_s: float, rate: float, payments: int) -> int:
+    """How many payments are due so long after the first one; none before it."""
+    return 0 if elapsed_s < 0 else min(payments, int(elapsed_s * rate) + 1)
 
 
 def rate_between(times_ms: NDArray[np.int64], first: int, last: int) -> float:

@@ -8,12 +8,16 @@ import pytest
 from benchmarks.live.cases import recovered_after_s
 from benchmarks.live.payments import transaction_id_of
 from benchmarks.live.tables import ratio
-from benchmarks.live.traffic import rate_between
+from benchmarks.live.traffic import due_after, rate_between
 
 
 def test_a_rate_is_that_of_the_decisions_between_two() -> None:
     times_ms = np.array([0, 1_000, 1_500, 2_000, 3_000])
     assert rate_between(times_ms, 1, 4) == pytest.approx(3 / 2.0)
+
+
+def test_payments_are_due_at_their_rate_and_none_before_the_first() -> None:
+    assert [due_after(seconds, 2_000.0, 5) for seconds in (-0.002, 0.0, 0.0004, 0.0005, 1.0)] == [0, 1, 1, 2, 5]
 
 
 def test_recovery_ends_with_the_last_payment_that_waited_for_a_second() -> None:
