@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from aiokafka.errors import ConsumerStoppedError
@@ -19,10 +20,14 @@ FETCH_MAX_WAIT_MS = 25
 _WAIT_S = 1.0
 # After so many messages whatever else waits in the event loop has its turn, as in Faust.
 _MESSAGES_A_TURN = 100
+# What Faust says of its parts belongs among what Faust says.
+_faust_log = logging.getLogger(Consumer.__module__)
 
 
 class FetchingThread(AIOKafkaConsumerThread):
     """Faust's thread that fetches; Faust hands on no setting for how much it waits for."""
+
+    logger = _faust_log
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -33,6 +38,7 @@ class FetchingThread(AIOKafkaConsumerThread):
 
 class _Consumer(Consumer):
     app: Any
+    logger = _faust_log
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return FetchingThread(self, loop=self.loop, beacon=self.beacon)
