@@ -100,7 +100,7 @@ class Traffic:
                 found = await consumer.getmany(timeout_ms=100)
                 now = time.perf_counter()
                 for records in found.values():
-                    # What was fetched before the seek is of payments before these.
+                    # After a redelivery decisions of earlier payments are published again.
                     for name in sent_names.intersection(transaction_id_of(record.value) for record in records):
                         answered.setdefault(name, now)
                 if time.monotonic() > end:

@@ -10,9 +10,8 @@ from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 
 # Kafka answers a fetch when it has so many bytes, or after so long. Left to itself it answers with the first message
-# that comes, and each answer costs several changes of thread: in a trial at half of a worker's peak these two saved a
-# sixth of its processor time and a quarter of the slowest percentile's latency. A transaction waits no longer than the
-# second one says.
+# that comes, and each answer costs several changes of thread, which a busy worker pays instead of deciding. A
+# transaction waits no longer than the second one says; longer than that is seen in the latencies of `make bench-live`.
 FETCH_MIN_BYTES = 100_000
 FETCH_MAX_WAIT_MS = 25
 

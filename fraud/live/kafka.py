@@ -21,8 +21,8 @@ from fraud.settings import Settings, SettingsError
 # Kafka's default limit of a request, which brokers are set to, too.
 _REQUEST_MAX_BYTES = 1_048_576
 # Half of what brokers take by default. A partition has one batch on its way at a time: with the client's own 16 KiB,
-# which are four decisions, a worker at its peak waited for dozens of answers, one after the other, and lost a fifth of
-# its rate.
+# which are four decisions, a worker at its peak waits for dozens of answers, one after the other, in each batch that it
+# decides; the stage `publication` of `make bench-live` shows it.
 _BATCH_MAX_BYTES = 524_288
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
 
