@@ -21,7 +21,7 @@ from fraud.settings import Settings, load_settings
 from fraud.stack.command import LOCAL_FILE, stack_ports
 from fraud.stack.jars import pinned_version
 from fraud.stack.prerequisites import REDIS
-from fraud.stack.servers import KAFKA_PROPERTIES, REDIS_OPTIONS
+from fraud.stack.servers import DYNAMODB_JVM, KAFKA_JVM, KAFKA_PROPERTIES, REDIS_OPTIONS
 
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 OURS = ("init", "worker", "replayer")
@@ -33,7 +33,6 @@ ADDRESSES_OF_KAFKA = {
     "inter.broker.listener.name",
     "controller.quorum.voters",
     "log.dirs",
-    "heap.opts",
 }
 
 
@@ -101,10 +100,9 @@ def test_ports_are_those_of_the_native_stack(local: Settings) -> None:
 
 
 def test_kafka_is_told_the_same() -> None:
-    told = {
-        name.removeprefix("KAFKA_").lower().replace("_", "."): str(value)
-        for name, value in SERVICES["kafka"]["environment"].items()
-    }
+    environment = dict(SERVICES["kafka"]["environment"])
+    assert (environment.pop("KAFKA_HEAP_OPTS"), environment.pop("KAFKA_JVM_PERFORMANCE_OPTS")) == KAFKA_JVM
+    told = {name.removeprefix("KAFKA_").lower().replace("_", "."): str(value) for name, value in environment.items()}
     assert {name: value for name, value in told.items() if name not in ADDRESSES_OF_KAFKA} == KAFKA_PROPERTIES
 
 
@@ -116,6 +114,7 @@ def test_redis_is_told_the_same() -> None:
 
 def test_dynamodb_keeps_its_data_and_reports_to_nobody() -> None:
     words = shlex.split(SERVICES["dynamodb"]["command"])
+    assert tuple(words[: words.index("-jar")]) == DYNAMODB_JVM
     assert {"-sharedDb", "-disableTelemetry", "-dbPath"} <= set(words)
     assert f"{words[words.index('-dbPath') + 1]}" == SERVICES["dynamodb"]["volumes"][0].split(":")[1]
 
