@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 import fraud
-from fraud.option_kinds import Days
+from fraud.option_kinds import Days, Moment
 from fraud.termination import Termination
 
 if TYPE_CHECKING:
@@ -24,23 +23,6 @@ _HOME = Path(__file__).resolve().parent.parent
 _LABEL_DELAY_DAYS = 7.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class _Moment(click.ParamType):
-    """A day or an RFC 3339 time; without a zone it is UTC. Becomes UTC milliseconds."""
-
-    name = "day or time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from fraud.transaction import timestamp_to_ms
-
-        if isinstance(value, int):
-            return value
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is neither a day (2026-03-01) nor a time (2026-03-01T12:00:00Z)", param, ctx)
-        return timestamp_to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _apply(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -69,8 +51,8 @@ _source_options = _apply(
         show_default=True,
         help="When a label becomes known after its transaction, where the file does not say.",
     ),
-    click.option("--from", "from_ms", type=_Moment(), help="Decide from here on; earlier rows warm the state."),
-    click.option("--to", "to_ms", type=_Moment(), help="Decide up to here, exclusive."),
+    click.option("--from", "from_ms", type=Moment(), help="Decide from here on; earlier rows warm the state."),
+    click.option("--to", "to_ms", type=Moment(), help="Decide up to here, exclusive."),
     click.option("--limit", type=click.IntRange(min=1), help="Stop after this many records of the files."),
 )
 

@@ -101,6 +101,8 @@ class Settings:
         "redis://127.0.0.1:6379/0", kinds.url("redis", "rediss"), "where entity windows are; rediss is with TLS"
     )
     redis_ssl_ca_file: Path | None = _setting(None, kinds.path, "who signs the certificate of Redis")
+    redis_ssl_certificate_file: Path | None = _setting(None, kinds.path, "the service's own certificate for Redis")
+    redis_ssl_key_file: Path | None = _setting(None, kinds.path, "the key of that certificate")
     # Entity windows are worth waiting for, but not as long as a card holder would notice. A full batch of a cold worker
     # reads thousands of them at once: with 50 ms a burst was decided without.
     redis_deadline_ms: float = _setting(250.0, kinds.number, "decide without entity windows after so long")
@@ -255,8 +257,11 @@ def _check_together(settings: Settings) -> None:
         )
     if (settings.kafka_ssl_certificate_file is None) != (settings.kafka_ssl_key_file is None):
         raise SettingsError("FRAUD_KAFKA_SSL_CERTIFICATE_FILE and FRAUD_KAFKA_SSL_KEY_FILE go together")
-    if settings.redis_ssl_ca_file is not None and not settings.redis_url.startswith("rediss:"):
-        raise SettingsError("FRAUD_REDIS_SSL_CA_FILE is set, but FRAUD_REDIS_URL is without TLS; rediss:// has it")
+    if (settings.redis_ssl_certificate_file is None) != (settings.redis_ssl_key_file is None):
+        raise SettingsError("FRAUD_REDIS_SSL_CERTIFICATE_FILE and FRAUD_REDIS_SSL_KEY_FILE go together")
+    for name in ("redis_ssl_ca_file", "redis_ssl_certificate_file"):
+        if getattr(settings, name) is not None and not settings.redis_url.startswith("rediss:"):
+            raise SettingsError(f"FRAUD_{name.upper()} is set, but FRAUD_REDIS_URL is without TLS; rediss:// has it")
     if (settings.token_previous_key is None) != (settings.token_previous_key_id is None):
         raise SettingsError("FRAUD_TOKEN_PREVIOUS_KEY and FRAUD_TOKEN_PREVIOUS_KEY_ID go together")
     if settings.token_previous_key_id == settings.token_key_id:

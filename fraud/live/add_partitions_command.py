@@ -13,7 +13,7 @@ from fraud.settings_command import command_settings
 EXIT_USAGE = 2
 
 
-@click.command("add-partitions")
+@click.command("add-partitions", short_help="Give topics more partitions.")
 def add_partitions_command() -> None:
     """Give the topics as many partitions as FRAUD_TOPIC_PARTITIONS says, so that more workers can share them.
 

@@ -18,7 +18,7 @@ from fraud.settings import Settings
 from fraud.settings_command import command_settings
 
 
-@click.command("worker")
+@click.command("worker", short_help="Decide what arrives on the topics.")
 def worker_command() -> None:
     """Decide what arrives on the topics, until it is told to stop. Several workers share the partitions."""
     # Until the running app handles it: nothing has been taken yet, so there is nothing to finish.
@@ -58,7 +58,7 @@ class _Speed(click.ParamType):
         return float(number[1])
 
 
-@click.command("produce")
+@click.command("produce", short_help="Send transaction files to the topics.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--mapping", "mapping_name", default="native", show_default=True, metavar="NAME|FILE.yaml")
 @click.option("--speed", type=_Speed(), default="1x", show_default=True, help="1x, 60x, ... or max.")

@@ -63,12 +63,12 @@ def _filtered(command: Any) -> Any:
     return command
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", short_help="List, show and retry refused messages.")
 def dead_letters_command() -> None:
     """List, show and retry the messages that could not be decided."""
 
 
-@dead_letters_command.command("list")
+@dead_letters_command.command("list", short_help="Every refused message, and why.")
 @_filtered
 @click.option("--json", "as_json", is_flag=True, help="The whole letters, a line each.")
 def list_command(*, code: str | None, topic: str | None, since: str | None, as_json: bool) -> None:
@@ -118,7 +118,7 @@ def show_command(*, place: LetterPlace, payload: bool) -> None:
                 _give_up(str(error))
 
 
-@dead_letters_command.command("retry")
+@dead_letters_command.command("retry", short_help="Send refused messages once more.")
 @click.argument("places", nargs=-1, type=_Place())
 @_filtered
 @click.option("--all", "takes_all", is_flag=True, help="Every letter that the options choose.")

@@ -7,14 +7,14 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from ssl import SSLContext, SSLError, create_default_context
+from ssl import SSLContext
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from fraud.certificates import TlsFiles, UnusableTlsFileError
 from fraud.live.outgoing import Outgoing
 from fraud.settings import Settings, SettingsError
 
@@ -113,37 +113,13 @@ def connection(settings: Settings) -> Connection:
 
 
 def _ssl_context(settings: Settings) -> SSLContext:
-    authority, certificate, key = (
-        settings.kafka_ssl_ca_file,
-        settings.kafka_ssl_certificate_file,
-        settings.kafka_ssl_key_file,
+    files = TlsFiles(
+        "FRAUD_KAFKA", settings.kafka_ssl_ca_file, settings.kafka_ssl_certificate_file, settings.kafka_ssl_key_file
     )
-    # Read here by name, since what the library raises names no file.
-    _check_readable("FRAUD_KAFKA_SSL_CA_FILE", authority)
-    _check_readable("FRAUD_KAFKA_SSL_CERTIFICATE_FILE", certificate)
-    _check_readable("FRAUD_KAFKA_SSL_KEY_FILE", key)
     try:
-        context = create_default_context(cafile=authority)
-    except SSLError as error:
-        raise SettingsError(f"FRAUD_KAFKA_SSL_CA_FILE: {authority} holds no certificates in PEM: {error}") from error
-    if certificate is not None:
-        try:
-            # A key that is locked cannot be opened here; without an answer the library would ask the terminal.
-            context.load_cert_chain(certificate, key, password=lambda: "")
-        except SSLError as error:
-            raise SettingsError(
-                f"FRAUD_KAFKA_SSL_CERTIFICATE_FILE and FRAUD_KAFKA_SSL_KEY_FILE: {certificate} and {key} are no "
-                f"certificate and its key, unlocked, in PEM: {error}"
-            ) from error
-    return context
-
-
-def _check_readable(variable: str, file: Path | None) -> None:
-    if file is not None:
-        try:
-            file.read_bytes()
-        except OSError as error:
-            raise SettingsError(f"{variable}: {file} cannot be read: {error.strerror}") from None
+        return files.context()
+    except UnusableTlsFileError as error:
+        raise SettingsError(str(error)) from error
 
 
 class Publisher:

@@ -15,7 +15,7 @@ from fraud.settings_command import command_settings
 EXIT_USAGE = 2
 
 
-@click.command("load")
+@click.command("load", short_help="Fill the stores from past transactions.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--mapping", "mapping_name", default="native", show_default=True, metavar="NAME|FILE.yaml")
 @click.option("--label-delay-days", type=Days(), default=7.0, show_default=True)

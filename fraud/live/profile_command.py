@@ -12,7 +12,7 @@ from fraud.settings_command import command_settings
 EXIT_USAGE = 2
 
 
-@click.command("profile")
+@click.command("profile", short_help="Show what the service knows of a customer.")
 @click.argument("user_id", metavar="USER")
 @click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="Transactions to show.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as one line of JSON.")

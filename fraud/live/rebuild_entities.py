@@ -12,6 +12,7 @@ from fraud.labels import resolve_labels
 from fraud.live.brokers import check_brokers
 from fraud.live.dynamodb_client import dynamodb_client
 from fraud.live.kafka import connection
+from fraud.live.redis_windows import entity_windows
 from fraud.live.topic_ids import topic_ids
 from fraud.live.typical import typical_decision
 from fraud.ports import EntityEvent
@@ -19,7 +20,6 @@ from fraud.settings import Settings
 from fraud.stores.dynamodb import DynamoCustomerTables
 from fraud.stores.dynamodb_labels import DynamoLabels
 from fraud.stores.entity_windows.rebuild import EntityMark, RebuildReport, rebuild
-from fraud.stores.entity_windows.windows import EntityWindows
 from fraud.walk import entity_events
 
 # Workers acknowledge every second what they have published and entity windows have counted. What Redis counted before
@@ -37,13 +37,7 @@ async def rebuild_entities(
     """
     plan = artefacts.feature_set.plan(state_limits(settings))
     extraction = Extraction(artefacts.feature_set, plan, artefacts.rates.base_exponent)
-    windows = EntityWindows(
-        settings.redis_url,
-        plan,
-        prefix=settings.table_prefix,
-        deadline_ms=settings.redis_deadline_ms,
-        ca_file=settings.redis_ssl_ca_file,
-    )
+    windows = entity_windows(settings, plan)
     try:
         async with dynamodb_client(settings) as client:
             tables = DynamoCustomerTables(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command("schemas")
+@click.command("schemas", short_help="Write the JSON Schema of every message.")
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where to write them."
 )

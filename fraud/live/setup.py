@@ -15,12 +15,12 @@ from fraud.features import feature_set
 from fraud.live.brokers import check_brokers
 from fraud.live.dynamodb_client import dynamodb_client, dynamodb_failure
 from fraud.live.kafka import connection
+from fraud.live.redis_windows import entity_windows
 from fraud.ports import EntityStoreUnavailableError
 from fraud.setting_kinds import masked_url
 from fraud.settings import Settings
 from fraud.stores.dynamodb_tables import Setup, create_tables, holds_history
 from fraud.stores.entity_windows.generations import SHARDS
-from fraud.stores.entity_windows.windows import EntityWindows
 
 DAY_MS = 86_400_000
 # Somebody has to look at each, and may be on leave.
@@ -60,13 +60,7 @@ async def set_up_tables(settings: Settings) -> list[Setup]:
 async def set_up_windows(settings: Settings) -> list[Setup]:
     """Say in Redis that there is no history yet, where that is so. Raises `SetupError`."""
     plan = feature_set(settings.feature_set).plan(state_limits(settings))
-    windows = EntityWindows(
-        settings.redis_url,
-        plan,
-        prefix=settings.table_prefix,
-        deadline_ms=settings.redis_deadline_ms,
-        ca_file=settings.redis_ssl_ca_file,
-    )
+    windows = entity_windows(settings, plan)
     try:
         async with dynamodb_client(settings) as client:
             has_history = await holds_history(client, settings.table_prefix)

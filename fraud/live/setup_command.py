@@ -13,7 +13,7 @@ from fraud.settings_command import command_settings
 EXIT_USAGE = 2
 
 
-@click.command("init")
+@click.command("init", short_help="Create topics, tables and entity windows.")
 def init_command() -> None:
     """Create what is missing of topics, tables and entity windows; safe to repeat, what is there is not changed."""
     from fraud.live.setup import SetupError, set_up_tables, set_up_topics, set_up_windows

@@ -33,6 +33,7 @@ from fraud.live.liveness import Liveness
 from fraud.live.measures import Measures
 from fraud.live.outgoing import ALERTS, DEAD_LETTERS, DECISIONS, Outgoing
 from fraud.live.probes import PROBE_INTERVAL_S, ConsumerLag, Probes
+from fraud.live.redis_windows import entity_windows
 from fraud.live.reload import Reloader
 from fraud.live.shadow import ShadowModels, ShadowReloader
 from fraud.live.stream import Handler, Subscription, create_app, run_app
@@ -107,13 +108,7 @@ class Worker:
             retention_days=settings.history_retention_days,
         )
         await tables.start()
-        windows = EntityWindows(
-            settings.redis_url,
-            plan,
-            prefix=settings.table_prefix,
-            deadline_ms=redis_deadline_ms,
-            ca_file=settings.redis_ssl_ca_file,
-        )
+        windows = entity_windows(settings, plan, deadline_ms=redis_deadline_ms)
         self._resources.push_async_callback(windows.close)
         self.backlog = EntityBacklog(windows)
         box = DeadLetterBox(settings.dead_letter_key, settings.dead_letter_key_id, urandom)

@@ -43,7 +43,7 @@ def stack_command(context: click.Context, directory: Path) -> None:
     context.obj = directory
 
 
-@stack_command.command()
+@stack_command.command(short_help="Start what does not run.")
 @click.pass_obj
 def up(directory: Path) -> None:
     """Start what does not run and wait until everything is healthy; safe to repeat."""
@@ -59,7 +59,7 @@ def up(directory: Path) -> None:
         click.echo(f"for the other commands: export FRAUD_SETTINGS_FILE={LOCAL_FILE}")
 
 
-@stack_command.command()
+@stack_command.command(short_help="Show the servers and their health.")
 @click.pass_obj
 def status(directory: Path) -> None:
     """Show the servers, their health, process and log; exit with 1 unless all are healthy."""
@@ -90,7 +90,7 @@ def logs(directory: Path, server: str | None, follow: bool, lines: int) -> None:
             time.sleep(_FOLLOW_POLL_S)
 
 
-@stack_command.command()
+@stack_command.command(short_help="End the servers that `up` started.")
 @click.option("--forget", is_flag=True, help="Remove their data and logs, too.")
 @click.pass_obj
 def down(directory: Path, forget: bool) -> None:

@@ -19,6 +19,9 @@ from fraud.stack import Stack
 
 USER, PASSWORD = "default", "correct-horse-battery"
 TRANSACTIONS = 100
+CERTIFICATE_WANTED = (
+    "; does it want a certificate of the service, one that it trusts (FRAUD_REDIS_SSL_CERTIFICATE_FILE)?"
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +31,30 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def ports(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
-    """The TLS ports of two servers: one with a certificate for this address, one with a certificate for another."""
+    """The TLS ports of three servers: one with a certificate for this address, one that asks for the client's, too, and
+    one with a certificate for another address.
+    """
     folder = tmp_path_factory.mktemp("redis")
-    ports = {"ours": free_port(), "another name": free_port()}
-    names = {"ours": "127.0.0.1", "another name": "redis.example.com"}
+    ports = {"ours": free_port(), "both show one": free_port(), "another name": free_port()}
     with (
-        running_redis(folder, _tls(ports["ours"], authority, names["ours"])),
-        running_redis(folder, _tls(ports["another name"], authority, names["another name"])),
+        running_redis(folder, _tls(ports["ours"], authority, "127.0.0.1")),
+        running_redis(folder, _tls(ports["both show one"], authority, "127.0.0.1", of_clients="yes")),
+        running_redis(folder, _tls(ports["another name"], authority, "redis.example.com")),
     ):
         yield ports
 
 
-def _tls(port: int, authority: Authority, name: str) -> list[str]:
-    signed = authority.sign(f"redis-{name}", name)
+@pytest.fixture(scope="module")
+def own(authority: Authority) -> dict[str, str]:
+    """The service's own certificate, as settings."""
+    signed = authority.sign("service")
+    return {"redis_ssl_certificate_file": str(signed.certificate), "redis_ssl_key_file": str(signed.key)}
+
+
+def _tls(port: int, authority: Authority, name: str, of_clients: str = "no") -> list[str]:
+    signed = authority.sign(f"redis-{name}-{of_clients}", name)
     files = ("--tls-cert-file", signed.certificate, "--tls-key-file", signed.key, "--tls-ca-cert-file", authority.file)
-    return ["--tls-port", str(port), "--tls-auth-clients", "no", *map(str, files)]
+    return ["--tls-port", str(port), "--tls-auth-clients", of_clients, *map(str, files)]
 
 
 def settings(port: int, authority: Authority | None, database: int = 0) -> dict[str, str]:
@@ -51,9 +63,9 @@ def settings(port: int, authority: Authority | None, database: int = 0) -> dict[
 
 
 def test_decisions_over_tls_are_those_of_a_replay(
-    stack: Stack, ports: dict[str, int], authority: Authority, tmp_path: Path
+    stack: Stack, ports: dict[str, int], authority: Authority, own: dict[str, str], tmp_path: Path
 ) -> None:
-    environment = worker_environment(stack, "redis-tls", **settings(ports["ours"], authority))
+    environment = worker_environment(stack, "redis-tls", **settings(ports["both show one"], authority), **own)
     file = write_lines(tmp_path / "transactions.jsonl", simulated_lines(environment, tmp_path, TRANSACTIONS))
     expected = replay(environment, file, tmp_path / "replayed")
     command(environment, "init")
@@ -108,9 +120,31 @@ def test_a_file_of_signers_that_cannot_be_used_is_named(
     refused: Callable[..., str], ports: dict[str, int], authority: Authority, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.pem").write_text("")
-    for name in ("empty.pem", "missing.pem"):
+    for name, reason in (("empty.pem", "holds no certificates in PEM"), ("missing.pem", "cannot be read")):
         chosen = {**settings(ports["ours"], authority), "redis_ssl_ca_file": str(tmp_path / name)}
-        assert f"FRAUD_REDIS_SSL_CA_FILE: {tmp_path / name}: no certificates in PEM" in refused(chosen)
+        assert f"FRAUD_REDIS_SSL_CA_FILE: {tmp_path / name} {reason}" in refused(chosen)
+
+
+def test_a_service_without_the_certificate_that_is_wanted_is_told_in_one_line(
+    refused: Callable[..., str], ports: dict[str, int], authority: Authority, tmp_path: Path
+) -> None:
+    line = refused(settings(ports["both show one"], authority))
+    assert line.endswith(CERTIFICATE_WANTED)
+    foreign = Authority(tmp_path, "stranger").sign("service")
+    shown = {"redis_ssl_certificate_file": str(foreign.certificate), "redis_ssl_key_file": str(foreign.key)}
+    line = refused({**settings(ports["both show one"], authority), **shown})
+    assert line.endswith(CERTIFICATE_WANTED)
+
+
+def test_a_certificate_without_its_key_is_refused(
+    refused: Callable[..., str], ports: dict[str, int], authority: Authority, own: dict[str, str], tmp_path: Path
+) -> None:
+    chosen = {**settings(ports["both show one"], authority), **own}
+    line = refused({name: value for name, value in chosen.items() if name != "redis_ssl_key_file"})
+    assert line == "FRAUD_REDIS_SSL_CERTIFICATE_FILE and FRAUD_REDIS_SSL_KEY_FILE go together"
+    other = Authority(tmp_path, "other").sign("service")
+    line = refused({**chosen, "redis_ssl_key_file": str(other.key)})
+    assert "are no certificate and its key, unlocked, in PEM" in line
 
 
 def test_signers_are_not_named_in_vain(refused: Callable[..., str], authority: Authority) -> None:

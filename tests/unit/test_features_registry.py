@@ -181,6 +181,14 @@ def test_a_set_names_no_feature_twice() -> None:
         FeatureSet("broken", [row, row])
 
 
+def test_a_family_reads_one_kind_of_entity() -> None:
+    by_terminal = next(row for row in feature_set("handbook").rows if row.entity == "terminal")
+    by_merchant = replace(by_terminal, name="merchant_count", entity="merchant")
+    torn = FeatureSet("torn", [by_terminal, by_merchant])
+    with pytest.raises(ValueError, match=r"torn: one family reads one kind of entity, not \['merchant', 'terminal'\]"):
+        torn.functions(torn.plan(StateLimits()))
+
+
 def test_an_unknown_set_is_refused_with_those_there_are() -> None:
     with pytest.raises(UnknownFeatureSetError, match="default, handbook"):
         feature_set("handbok")

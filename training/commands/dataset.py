@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraud.option_kinds import Days
+from fraud.option_kinds import Days, Moment
 from training.commands.from_history import HistoryRequest, write_history_dataset
-from training.commands.options import moment_ms, refusals_for_people, rows_or_history_options, say_refused
+from training.commands.options import refusals_for_people, rows_or_history_options, say_refused
 
 if TYPE_CHECKING:
     from training.labelled_rows import WeekMaturity
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     type=Days(),
     help="Age at which a row without a fraud label counts as legitimate; the label delay unless given.",
 )
-@click.option("--from", "from_ms", type=moment_ms, metavar="TIME", help="First row; earlier ones warm the state.")
-@click.option("--to", "to_ms", type=moment_ms, metavar="TIME", help="End, exclusive.")
+@click.option("--from", "from_ms", type=Moment(), metavar="TIME", help="First row; earlier ones warm the state.")
+@click.option("--to", "to_ms", type=Moment(), metavar="TIME", help="End, exclusive.")
 @click.option(
-    "--as-of", "as_of_ms", type=moment_ms, metavar="TIME", help="Say how mature labels are at this time; the end."
+    "--as-of", "as_of_ms", type=Moment(), metavar="TIME", help="Say how mature labels are at this time; the end."
 )
 @click.option(
     "--replayed",

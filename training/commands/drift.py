@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraud.option_kinds import Days
-from training.commands.options import load_rows, moment_ms, refusals_for_people, rows_options
+from fraud.option_kinds import Days, Moment
+from training.commands.options import load_rows, refusals_for_people, rows_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,9 @@ _KINDS = {
 @click.command(short_help="Compare weeks with what a model was trained on.")
 @rows_options
 @click.option("--model", "folder", required=True, type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--from", "from_ms", type=moment_ms, required=True, metavar="TIME", help="First moment to look at.")
-@click.option("--to", "to_ms", type=moment_ms, required=True, metavar="TIME", help="End, exclusive.")
-@click.option("--as-of", "as_of_ms", type=moment_ms, metavar="TIME", help="Labels as known at this time; --to.")
+@click.option("--from", "from_ms", type=Moment(), required=True, metavar="TIME", help="First moment to look at.")
+@click.option("--to", "to_ms", type=Moment(), required=True, metavar="TIME", help="End, exclusive.")
+@click.option("--as-of", "as_of_ms", type=Moment(), metavar="TIME", help="Labels as known at this time; --to.")
 @click.option(
     "--label-delay-days",
     type=Days(),

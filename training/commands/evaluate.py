@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraud.option_kinds import Days
+from fraud.option_kinds import Days, Moment
 from training.commands.judging import (
     costs_text,
     evaluation_options,
@@ -16,7 +16,7 @@ from training.commands.judging import (
     unknowable,
     write_evaluations,
 )
-from training.commands.options import load_rows, moment_ms, refusals_for_people, rows_options
+from training.commands.options import load_rows, refusals_for_people, rows_options
 
 if TYPE_CHECKING:
     from fraud.scoring.model import Model
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Days until a label is known; a dataset has its own.",
 )
-@click.option("--from", "from_ms", type=moment_ms, required=True, metavar="TIME", help="First moment to judge.")
-@click.option("--to", "to_ms", type=moment_ms, required=True, metavar="TIME", help="End, exclusive.")
+@click.option("--from", "from_ms", type=Moment(), required=True, metavar="TIME", help="First moment to judge.")
+@click.option("--to", "to_ms", type=Moment(), required=True, metavar="TIME", help="End, exclusive.")
 @click.option(
     "--removed-days",
     type=Days(),

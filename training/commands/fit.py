@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraud.option_kinds import Days
-from training.commands.options import load_rows, moment_ms, now_text, refusals_for_people, rows_options
+from fraud.option_kinds import Days, Moment
+from training.commands.options import load_rows, now_text, refusals_for_people, rows_options
 
 if TYPE_CHECKING:
     from fraud.scoring.manifest import Manifest, ModelKind
@@ -31,17 +31,17 @@ MODEL_KINDS = ("logistic_regression", "random_forest", "boosting")
     type=Days(),
     help="Age at which a row without a fraud label counts as legitimate; the label delay unless given.",
 )
-@click.option("--train-from", type=moment_ms, metavar="TIME", required=True, help="First moment to learn from.")
+@click.option("--train-from", type=Moment(), metavar="TIME", required=True, help="First moment to learn from.")
 @click.option(
     "--train-to",
-    type=moment_ms,
+    type=Moment(),
     metavar="TIME",
     required=True,
     help="End of learning, exclusive; only labels known by then count.",
 )
 @click.option(
     "--validate-to",
-    type=moment_ms,
+    type=Moment(),
     metavar="TIME",
     required=True,
     help="End of the period that the model is judged on, exclusive.",

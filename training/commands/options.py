@@ -16,24 +16,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def moment_ms(text: str) -> int:
-    """UTC milliseconds of a date (midnight UTC) or an RFC 3339 time with zone. Raises `click.BadParameter`."""
-    from fraud.transaction import timestamp_to_ms
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{text!r} is not a date such as 2026-03-01 or a time such as 2026-03-01T12:00:00Z"
-        ) from error
-    if moment.tzinfo is None:
-        # A date alone has no hour to be wrong about: days are counted in UTC.
-        if ":" in text:
-            raise click.BadParameter(f"{text!r} has no time zone: add Z for UTC")
-        moment = moment.replace(tzinfo=UTC)
-    return timestamp_to_ms(moment)
-
-
 def now_text() -> str:
     """The time now, RFC 3339 in UTC, fine enough to put in order what a script does within a second."""
     # The shell is the caller that owns the clock.

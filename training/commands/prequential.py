@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraud.option_kinds import Days
+from fraud.option_kinds import Days, Moment
 from training.commands.judging import (
     costs_text,
     evaluation_options,
@@ -16,7 +16,7 @@ from training.commands.judging import (
     unknowable,
     write_evaluations,
 )
-from training.commands.options import load_rows, moment_ms, refusals_for_people, rows_options
+from training.commands.options import load_rows, refusals_for_people, rows_options
 
 if TYPE_CHECKING:
     from training.configuration import FitConfiguration
@@ -59,9 +59,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Days until a label is known; each one given is judged apart. A dataset has its own.",
 )
-@click.option("--first-test", type=moment_ms, required=True, metavar="TIME", help="Start of the first test week.")
+@click.option("--first-test", type=Moment(), required=True, metavar="TIME", help="Start of the first test week.")
 @click.option("--weeks", type=click.IntRange(min=1), default=1, show_default=True, help="Test weeks, one by one.")
-@click.option("--learn-from", type=moment_ms, metavar="TIME", help="Nothing earlier is learned from.")
+@click.option("--learn-from", type=Moment(), metavar="TIME", help="Nothing earlier is learned from.")
 @click.option(
     "--removed-days",
     type=Days(),

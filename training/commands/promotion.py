@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraud.option_kinds import Days
+from fraud.option_kinds import Days, Moment
 from training.commands.judging import unknowable
 from training.commands.models import author, author_options, check_usable, chosen_registry, registry_option, subject_of
-from training.commands.options import load_rows, moment_ms, now_text, refusals_for_people, rows_options
+from training.commands.options import load_rows, now_text, refusals_for_people, rows_options
 
 if TYPE_CHECKING:
     from fraud.rules.policy import Policy
@@ -35,8 +35,8 @@ FAILED_EXIT_CODE = 3
     show_default=True,
     help="Days until a label is known; a dataset has its own.",
 )
-@click.option("--from", "from_ms", type=moment_ms, required=True, metavar="TIME", help="First moment to judge.")
-@click.option("--to", "to_ms", type=moment_ms, required=True, metavar="TIME", help="End, exclusive.")
+@click.option("--from", "from_ms", type=Moment(), required=True, metavar="TIME", help="First moment to judge.")
+@click.option("--to", "to_ms", type=Moment(), required=True, metavar="TIME", help="End, exclusive.")
 @click.option(
     "--removed-days",
     type=Days(),

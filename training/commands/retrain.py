@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from fraud.option_kinds import Days
+from fraud.option_kinds import Days, Moment, moment_ms
 from training.commands.fit import MODEL_KINDS, chosen_configuration
 from training.commands.from_history import HistoryRequest, history_rows
 from training.commands.models import author, chosen_registry, registry_option, subject_of
-from training.commands.options import load_rows, moment_ms, now_text, refusals_for_people, rows_or_history_options
+from training.commands.options import load_rows, now_text, refusals_for_people, rows_or_history_options
 from training.commands.promotion import FAILED_EXIT_CODE, comparison_text, contest_of, judged_against_champion
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Windows(NamedTuple):
     type=Days(),
     help="Age at which a row without a fraud label counts as legitimate; the label delay unless given.",
 )
-@click.option("--as-of", "as_of_ms", type=moment_ms, metavar="TIME", help="What was known then counts; now.")
+@click.option("--as-of", "as_of_ms", type=Moment(), metavar="TIME", help="What was known then counts; now.")
 @click.option(
     "--judged-days",
     type=click.FloatRange(min=1),

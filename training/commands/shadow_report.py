@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraud.option_kinds import Days
-from training.commands.options import moment_ms, refusals_for_people
+from fraud.option_kinds import Days, Moment
+from training.commands.options import refusals_for_people
 
 if TYPE_CHECKING:
     from training.shadow import ShadowComparison
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Age at which a row without a fraud label counts as legitimate.",
 )
-@click.option("--from", "from_ms", type=moment_ms, metavar="TIME", help="First row.")
-@click.option("--to", "to_ms", type=moment_ms, metavar="TIME", help="End, exclusive.")
-@click.option("--as-of", "as_of_ms", type=moment_ms, metavar="TIME", help="Labels as known at this time; now.")
+@click.option("--from", "from_ms", type=Moment(), metavar="TIME", help="First row.")
+@click.option("--to", "to_ms", type=Moment(), metavar="TIME", help="End, exclusive.")
+@click.option("--as-of", "as_of_ms", type=Moment(), metavar="TIME", help="Labels as known at this time; now.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--draws", type=click.IntRange(min=1), default=1_000, show_default=True, help="Draws of the bootstrap.")
 def shadow_report(

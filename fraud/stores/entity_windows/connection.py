@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
-from ssl import SSLCertVerificationError, create_default_context
+from ssl import SSLCertVerificationError
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from fraud.certificates import certificate_refusal
+from fraud.certificates import TlsFiles, UnusableTlsFileError, certificate_refusal, ends_handshake
 from fraud.ports import EntityStoreUnavailableError
 from fraud.stores.entity_windows.library import Client, Command, load_library, round_trip
 
@@ -28,6 +27,8 @@ _ATTEMPTS_AGAIN = 1
 _OVERSLEPT = 1.1
 # Policies under which a full Redis throws away entity windows instead of refusing new ones; nobody would notice.
 _KEEPS_EVERYTHING = "noeviction"
+_WITH_TLS = "rediss:"
+_AUTHORITY, _OWN_CERTIFICATE = "FRAUD_REDIS_SSL_CA_FILE", "FRAUD_REDIS_SSL_CERTIFICATE_FILE"
 
 _Answer = TypeVar("_Answer")
 
@@ -35,12 +36,12 @@ _Answer = TypeVar("_Answer")
 class Connection:
     """Redis at `url`, one server or a cluster: the server says which. Failures are `EntityStoreUnavailableError`.
 
-    With `rediss`, who signed its certificate stands in `ca_file`, or is known to the system.
+    With `rediss`, `tls` has the files.
     """
 
-    def __init__(self, url: str, ca_file: Path | None = None) -> None:
+    def __init__(self, url: str, tls: TlsFiles | None = None) -> None:
         self._url = url
-        self._ca_file = ca_file
+        self._tls = tls
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
         self._overdue: asyncio.Task[Any] | None = None
@@ -90,36 +91,38 @@ class Connection:
     async def _connected(self) -> Client:
         async with self._connecting:
             if self._client is None:
-                self._client = await _connect(self._url, self._ca_file)
+                self._client = await _connect(self._url, self._tls)
         return self._client
 
-    @staticmethod
-    async def _translated(asked: Coroutine[Any, Any, _Answer]) -> _Answer:
+    async def _translated(self, asked: Coroutine[Any, Any, _Answer]) -> _Answer:
         try:
             return await asked
         except (RedisError, OSError, TimeoutError) as error:
-            raise EntityStoreUnavailableError(f"Redis failed: {_reason(error)}") from error
+            raise EntityStoreUnavailableError(
+                f"Redis failed: {_reason(error, with_tls=self._url.startswith(_WITH_TLS))}"
+            ) from error
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, *, greeting_with_tls: bool) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, SSLCertVerificationError):
-            return certificate_refusal(cause, "the server", "FRAUD_REDIS_SSL_CA_FILE")
+            return certificate_refusal(cause, "the server", _AUTHORITY)
+        if greeting_with_tls and ends_handshake(cause):
+            return f"{error}; does it want a certificate of the service, one that it trusts ({_OWN_CERTIFICATE})?"
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
 
 
-async def _connect(url: str, ca_file: Path | None) -> Client:
+async def _connect(url: str, tls: TlsFiles | None) -> Client:
     """A client that has loaded the functions. Raises errors of redis, and `EntityStoreUnavailableError`."""
     options: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
         "retry": Retry(NoBackoff(), _ATTEMPTS_AGAIN),
     }
-    if ca_file is not None:
-        _check_authority(ca_file)
-        options["ssl_ca_certs"] = str(ca_file)
+    if tls is not None and url.startswith(_WITH_TLS):
+        options |= _tls_options(tls)
     client: Client = Redis.from_url(url, **options)
     try:
         facts: dict[str, Any] = await client.info()
@@ -134,15 +137,18 @@ async def _connect(url: str, ca_file: Path | None) -> Client:
     return client
 
 
-def _check_authority(file: Path) -> None:
-    # Read here by name, since what the library raises names no file.
+def _tls_options(files: TlsFiles) -> dict[str, str]:
+    """What the client is told of them, once it is known that it can use them."""
     try:
-        create_default_context(cafile=file)
-    except OSError as error:
-        reason = error.strerror or error
-        raise EntityStoreUnavailableError(
-            f"FRAUD_REDIS_SSL_CA_FILE: {file}: no certificates in PEM: {reason}"
-        ) from error
+        files.context()
+    except UnusableTlsFileError as error:
+        raise EntityStoreUnavailableError(str(error)) from error
+    named = {
+        "ssl_ca_certs": files.ca_file,
+        "ssl_certfile": files.certificate_file,
+        "ssl_keyfile": files.key_file,
+    }
+    return {option: str(file) for option, file in named.items() if file is not None}
 
 
 def _check_policy(policy: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from fraud.certificates import TlsFiles
 from fraud.features.extraction import EntityStates
 from fraud.features.plan import ENTITY_KINDS, StatePlan
 from fraud.ports import EntityEvent, EntityStoreUnavailableError
@@ -58,7 +58,7 @@ class EntityWindows:
     """Entity windows that all workers share. Every method raises `EntityStoreUnavailableError`.
 
     `load` answers within `deadline_ms` or not at all; the rest within seconds. Loaded states are copies. Up to
-    `cached_rows` rows of busy entities are held between loads. `ca_file` has who signed the server's certificate.
+    `cached_rows` rows of busy entities are held between loads. `tls` has the files for a server with TLS.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class EntityWindows:
         *,
         prefix: str,
         deadline_ms: float,
-        ca_file: Path | None = None,
+        tls: TlsFiles | None = None,
         cached_rows: int = CACHED_ROWS,
     ) -> None:
         self.keys = Keys(prefix)
         self.plan = plan_record(plan)
         self.layouts = {entity.kind: EntityLayout(entity) for entity in plan.entities}
-        self.connection = Connection(url, ca_file)
+        self.connection = Connection(url, tls)
         self._deadline_s = deadline_ms / 1000
         self._views: dict[int, View] = {}
         self._pasts = Pasts(cached_rows)
