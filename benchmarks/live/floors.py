@@ -35,6 +35,7 @@ from fraud.settings import Settings, load_settings
 from fraud.stores.customers import EVENTS_BETWEEN_SNAPSHOTS
 from fraud.stores.entity_windows.generations import SHARDS, shard_of
 from fraud.stores.entity_windows.windows import EntityWindows
+from fraud.stores.transaction_writer import TransactionWriter
 from fraud.stores.write_parts import TRANSACTION_ACTIONS, WRITES_IN_FLIGHT
 
 # Entities that the canned calls go round: those of so many payments.
@@ -52,7 +53,7 @@ class CannedStores:
         self._numbers = itertools.count()
         self._writes = asyncio.Semaphore(WRITES_IN_FLIGHT)
         self._resources = AsyncExitStack()
-        self._client: Any = None
+        self._writer: TransactionWriter
         self._windows: EntityWindows
         self._generations: dict[int, str] = {}
 
@@ -63,7 +64,8 @@ class CannedStores:
             settings, settings.feature_set, {}, policy_file=settings.policy_file, model_folder=None
         )
         plan = artefacts.feature_set.plan(state_limits(settings))
-        self._client = await self._resources.enter_async_context(dynamodb_client(settings))
+        client = await self._resources.enter_async_context(dynamodb_client(settings))
+        self._writer = TransactionWriter(client)
         self._windows = EntityWindows(settings.redis_url, plan, prefix=settings.table_prefix, deadline_ms=10_000)
         self._resources.push_async_callback(self._windows.close)
         for shard, view in (await self._windows.read_views(range(SHARDS))).items():
@@ -111,7 +113,7 @@ class CannedStores:
 
     async def _write(self, actions: Sequence[dict[str, Any]]) -> None:
         async with self._writes:
-            await self._client.transact_write_items(TransactItems=actions)
+            await self._writer.write(actions)
 
 
 class Floor:

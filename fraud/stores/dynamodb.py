@@ -19,6 +19,7 @@ from fraud.stores.history_items import (
     event_key,
     first_event_key,
 )
+from fraud.stores.transaction_writer import TransactionWriter
 from fraud.stores.write_parts import WRITES_IN_FLIGHT, Part, write_parts
 
 # The most that DynamoDB takes in one call.
@@ -71,6 +72,7 @@ class DynamoCustomerTables:
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
         self._client = client
+        self._writer = TransactionWriter(client)
         self._profiles = f"{table_prefix}UserProfiles"
         self._history = f"{table_prefix}TransactionHistory"
         self._retention_s = round(retention_days * 86_400)
@@ -294,7 +296,7 @@ class DynamoCustomerTables:
             try:
                 with unavailable("writing history"):
                     async with self._writes:
-                        await self._client.transact_write_items(TransactItems=[action for _, action in actions])
+                        await self._writer.write([action for _, action in actions])
             except StoreUnavailableError as error:
                 reasons = _cancellation_reasons(error)
                 if reasons is None:

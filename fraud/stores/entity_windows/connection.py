@@ -98,9 +98,9 @@ class Connection:
         try:
             return await asked
         except (RedisError, OSError, TimeoutError) as error:
-            raise EntityStoreUnavailableError(
-                f"Redis failed: {_reason(error, with_tls=self._url.startswith(_WITH_TLS))}"
-            ) from error
+            # Once it is connected, an end of the connection is no matter of certificates.
+            greeting = self._client is None and self._url.startswith(_WITH_TLS)
+            raise EntityStoreUnavailableError(f"Redis failed: {_reason(error, greeting_with_tls=greeting)}") from error
 
 
 def _reason(error: BaseException, *, greeting_with_tls: bool) -> str:
