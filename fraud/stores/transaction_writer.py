@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-# By the client's own serializer, which walks through every attribute of every item by the model of the service and looks
-# through all items again for names of tables, a worker would spend an eighth of its processor time.
+# The client's own serializer walks through every attribute of every item by the model of the service, and then looks
+# through all items again for names of tables: an eighth of a worker's processor time.
 _encoded: ContextVar[bytes | None] = ContextVar("encoded_transaction", default=None)
 _EVENT = "before-call.dynamodb.TransactWriteItems"
 
