@@ -19,11 +19,11 @@ from live_worker import PATIENCE_S, TopicReader, WorkerProcess, fraud, worker_en
 from undisturbed import simulated_lines, wait_for_messages, write_lines
 
 from fraud.features import feature_set
+from fraud.option_kinds import moment_ms
 from fraud.scoring.model import load_model
 from fraud.settings import HOME
 from fraud.stack import Stack
 from training.cli import main as fraud_train
-from training.commands.options import moment_ms
 from training.dataset_file import read_dataset
 
 # Every tenth of a simulated stream, so that it lasts for weeks.

@@ -16,11 +16,11 @@ import pytest
 from live_worker import FRAUD, PATIENCE_S, TopicReader, WorkerProcess, fraud, worker_environment
 from undisturbed import Undisturbed, identity_of, replay, simulated_lines, wait_for_all, write_lines
 
+from fraud.option_kinds import moment_ms
 from fraud.scoring.model import read_manifest
 from fraud.settings import HOME
 from fraud.stack import Stack
 from training.cli import FitRequest, fit_and_write
-from training.commands.options import moment_ms
 from training.registry import Author, Subject, promoted
 from training.registry_file import change_registry
 
