@@ -36,8 +36,7 @@ class TransactionWriter:
             _encoded.reset(before)
 
 
-def _put_in(*, params: dict[str, Any], model: object, request_signer: object, context: object, event_name: str) -> None:
-    del model, request_signer, context, event_name
+def _put_in(params: dict[str, Any], **_: Any) -> None:
     items = _encoded.get()
     if items is not None:
         token = json.loads(params["body"])["ClientRequestToken"]

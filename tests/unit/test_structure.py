@@ -48,7 +48,8 @@ def test_no_function_passes_keywords_through_unseen(path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    assert [node.name for node in functions if node.args.kwarg is not None] == []
+    # `**_` drops them, as what botocore calls back has to.
+    assert [node.name for node in functions if node.args.kwarg is not None and node.args.kwarg.arg != "_"] == []
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=_name)
