@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-# The goals: the service's rate against the floor's; milliseconds at half of its peak; what two workers on
-# the cores of one may lose.
+# The goals: the service's rate against the floor's; milliseconds at half of its peak; what two workers on the cores of
+# one may lose.
 FLOOR_GOAL, P99_GOAL_MS, P999_GOAL_MS, TWO_WORKERS_GOAL = 0.80, 100, 250, 0.85
 _FLOOR_NAMES = {
     "aiokafka": "empty aiokafka pipeline",

@@ -41,8 +41,8 @@ KAFKA_PROPERTIES = {
     "auto.create.topics.enable": "false",
 }
 # A collector without threads of its own: on cores that workers share, the default one's take processor time from them,
-# and answers come later. Half a gigabyte is what a broker with a few
-# partitions needs, and one what DynamoDB Local does; by default each would take a quarter of the machine.
+# and answers come later. Half a gigabyte is what a broker with a few partitions needs, and one what DynamoDB Local
+# does; by default each would take a quarter of the machine.
 _COLLECTOR = "-XX:+UseSerialGC"
 KAFKA_JVM = ("-Xmx512m", _COLLECTOR)
 DYNAMODB_JVM = ("-Xmx1g", _COLLECTOR)

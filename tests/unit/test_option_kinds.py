@@ -1,42 +1,47 @@
-"""Days and times as they are given to commands."""
+"""Options mean the same in every command."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 import pytest
-from click.testing import CliRunner
 
-from fraud.cli import cli
-from fraud.option_kinds import Moment, moment_ms
-
-NOON_MS = 1_772_366_400_000
+from fraud.cli import _add_commands, cli
+from training.cli import main as fraud_train
 
 
-@pytest.mark.parametrize(
-    "text", ["2026-03-01T12:00:00Z", "2026-03-01 12:00+00:00", "2026-03-01T13:00:00+01:00", "20260301T120000Z"]
-)
-def test_a_time_with_its_zone_is_that_moment(text: str) -> None:
-    assert moment_ms(text) == NOON_MS
+def commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
 
 
-@pytest.mark.parametrize("text", ["2026-03-01", "20260301", "2026-W09-7"])
-def test_a_day_begins_at_midnight_utc(text: str) -> None:
-    assert moment_ms(text) == NOON_MS - 12 * 3_600_000
+def label_times() -> list[tuple[str, click.Parameter]]:
+    _add_commands()
+    found = []
+    for group, name in ((cli, "fraud"), (fraud_train, "fraud-train")):
+        for path, command in commands(group, (name,)):
+            found += [
+                (" ".join((*path, option)), parameter)
+                for parameter in command.params
+                for option in parameter.opts
+                if option in {"--label-delay-days", "--maturity-days", "--removed-days"}
+            ]
+    return found
 
 
-@pytest.mark.parametrize("text", ["2026-03-01T12:00:00", "2026-03-01T12", "20260301T1200"])
-def test_a_time_without_zone_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="has no time zone: add Z for UTC"):
-        moment_ms(text)
+LABEL_TIMES = label_times()
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026-02-30", "1772366400", ""])
-def test_what_is_no_moment_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="is neither a day"):
-        Moment().convert(text, None, None)
+def test_labels_take_time_in_commands_of_both_programs():
+    assert {name.split()[0] for name, _ in LABEL_TIMES} == {"fraud", "fraud-train"}
 
 
-def test_replay_refuses_a_time_without_zone_as_training_does() -> None:
-    result = CliRunner().invoke(cli, ["replay", "payments.csv", "--out", "out", "--from", "2026-03-01T12:00:00"])
-    assert result.exit_code == 2
-    assert "'2026-03-01T12:00:00' has no time zone: add Z for UTC" in result.output
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1e300", "soon"])
+@pytest.mark.parametrize(("name", "parameter"), LABEL_TIMES, ids=[name for name, _ in LABEL_TIMES])
+def test_days_that_cannot_be_are_refused_by_every_command(name, parameter, text):
+    with pytest.raises(click.BadParameter):
+        parameter.type.convert(text, parameter, None)
