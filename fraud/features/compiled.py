@@ -1,0 +1,79 @@
+"""Functions that run as machine code, and how they reach the memory of an `array.array`.
+
+Numba compiles a function at its first call and keeps the code on disk for the next process. What it keeps depends on
+the file of the function alone, not on the functions that it calls in other files, so the folder is named after the
+content of all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Integers = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+_SOURCES = Path(__file__).parent
+# Enough to tell versions of one folder apart.
+_DIGEST_CHARACTERS = 16
+
+
+def _code_folder() -> Path:
+    """Where compiled code is kept: beside the sources where they may be written to, else in the user's cache."""
+    digest = hashlib.sha256()
+    for file in sorted(_SOURCES.glob("*.py")):
+        digest.update(file.read_bytes())
+    name = f"compiled-{digest.hexdigest()[:_DIGEST_CHARACTERS]}"
+    beside = _SOURCES / "__pycache__"
+    if os.access(beside if beside.exists() else _SOURCES, os.W_OK):
+        return beside / name
+    return Path.home() / ".cache" / "fraud-engine" / name
+
+
+numba.config.CACHE_DIR = str(_code_folder())
+
+
+def compiled(function: Function) -> Function:
+    """`function` as machine code: of numbers and arrays of numbers only, with the results of the same Python code.
+
+    Additions and multiplications are neither reordered nor joined. Integers have 64 bits and wrap around.
+    """
+    try:
+        return cast(Function, numba.njit(cache=True)(function))
+    except RuntimeError:
+        # No folder may be written to: each process compiles for itself.
+        return cast(Function, numba.njit(function))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer(_typing_context: Any, _address: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), generate
+
+
+@compiled
+def integers_at(address: int) -> Integers:
+    """The words at an address, int64; the first of them says how many there are."""
+    length = numba.carray(_pointer(address), (1,), np.int64)[0]
+    words: Integers = numba.carray(_pointer(address), (length,), np.int64)
+    return words
+
+
+@compiled
+def reals_at(address: int) -> Reals:
+    """The same words read as float64."""
+    length = numba.carray(_pointer(address), (1,), np.int64)[0]
+    words: Reals = numba.carray(_pointer(address), (length,), np.float64)
+    return words
