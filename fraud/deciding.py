@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat, starmap
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -26,7 +26,7 @@ from fraud.decision import (
     canonical_bytes_of_each,
     content_sha256,
 )
-from fraud.features.table import FeatureSet
+from fraud.features.table import FeatureSet, typed
 from fraud.money import RateTable
 from fraud.rule_inputs import GatheredBatch, RuleInputs
 from fraud.rules.policy import Evaluation, Policy
@@ -118,12 +118,12 @@ class Decider:
         self._findings: dict[tuple[bytes, int], _Finding] = {}
         self._versions_bytes = msgspec.Raw(msgspec.json.encode(versions))
         self._base_currency = rates.base_currency
-        self._feature_names = feature_set.names
+        self._feature_set = feature_set
         order = sorted(range(len(feature_set.names)), key=feature_set.names.__getitem__)
         # A struct with the values as fields is made and encoded in a third of the time of a dictionary.
         sorted_names = [feature_set.names[place] for place in order]
         self._features = msgspec.defstruct("Features", [(name, Scalar) for name in sorted_names], gc=False)
-        self._sorted_values = itemgetter(*order)
+        self._sorted_places = order
         self._profile = msgspec.defstruct("Profile", [(name, Scalar) for name in self.inputs.profile_names], gc=False)
 
     def score(self, batch: GatheredBatch) -> NDArray[np.float64]:
@@ -193,13 +193,13 @@ class Decider:
         # Stable: of equal contributions the feature that stands earlier in the set comes first.
         order = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :SCORE_REASONS]
         highest = np.take_along_axis(contributions, order, axis=1)
-        names = self._feature_names
+        rows = self._feature_set.rows
         for row, features, moved in zip(flagged.tolist(), order.tolist(), highest.tolist(), strict=True):
-            values = batch.rows[row]
+            values = batch.matrix[row].tolist()
             yield (
                 row,
                 [
-                    ScoreReason(contribution, names[feature], values[feature])
+                    ScoreReason(contribution, rows[feature].name, typed(rows[feature].kind, values[feature]))
                     for feature, contribution in zip(features, moved, strict=True)
                     if contribution
                 ],
@@ -210,6 +210,7 @@ class Decider:
     ) -> Iterator[Decision]:
         """The decisions of a batch: made column by column, which takes half the time of row by row."""
         transactions = batch.transactions
+        values = self._feature_set.columns(batch.matrix)
         actions: list[Action] = [ACTIONS[code] for code in evaluation.action_codes.tolist()]
         recommended, probabilities = actions.copy(), [1.0] * len(actions)
         for row, probability in evaluation.drawn.items():
@@ -223,7 +224,7 @@ class Decider:
             repeat(self._base_currency),
             map(attrgetter("currency"), transactions),
             repeat(list(batch.degraded)),
-            starmap(self._features, map(self._sorted_values, batch.rows)),
+            map(self._features, *(values[place] for place in self._sorted_places)),
             batch.late.tolist(),
             outcomes.notifications,
             starmap(self._profile, batch.profiles),

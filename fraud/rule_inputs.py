@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fraud.decision import Scalar
 from fraud.features.profile_values import PROFILE_FIELDS, ProfileValue
-from fraud.features.table import FeatureSet
+from fraud.features.table import FeatureSet, typed
 from fraud.rules.values import SCORE, Kind
 from fraud.transaction import Transaction
 
@@ -44,13 +44,12 @@ _DTYPES: dict[Kind, Any] = {Kind.NUMBER: np.float64, Kind.BOOLEAN: np.float64, K
 class GatheredBatch:
     """n transactions to decide, in order of arrival, with what was read of the state before each.
 
-    `rows` are n lists of feature values, `matrix` the same as float64 [n, features]; `profiles` n lists of the profile
-    fields that the pipeline was asked for; `late` bool [n]. `degraded` names the parts that were away: what they would
+    `matrix` are the feature values, float64 [n, features]; `profiles` n lists of the profile fields that the pipeline
+    was asked for; `late` bool [n]. `degraded` names the parts that were away: what they would
     have given is missing.
     """
 
     transactions: Sequence[Transaction]
-    rows: Sequence[Sequence[float]]
     matrix: NDArray[np.float64]
     profiles: Sequence[Sequence[ProfileValue]]
     late: NDArray[np.bool_]
@@ -92,6 +91,7 @@ class RuleInputs:
 
     def __init__(self, reads: frozenset[str], feature_set: FeatureSet, kinds: Mapping[str, Kind], base_exponent: int):
         self._features = {name: place for place, name in enumerate(feature_set.names) if name in reads}
+        self._feature_rows = feature_set.rows
         self.profile_names = profile_names(reads)
         self._profiles = {f"profile.{name}": place for place, name in enumerate(self.profile_names)}
         self._minor_units = 10**base_exponent
@@ -130,7 +130,8 @@ class RuleInputs:
         if name == SCORE:
             return score
         if name in self._features:
-            return batch.rows[row][self._features[name]]
+            place = self._features[name]
+            return typed(self._feature_rows[place].kind, batch.matrix[row, place].item())
         if name in self._profiles:
             return batch.profiles[row][self._profiles[name]]
         return self._transactions[name](batch.transactions[row])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from fraud.features.compiled import Reals
 from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction, Mark, Passage
 from fraud.features.fingerprints import fingerprint, identity_fingerprints
-from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
 from fraud.features.profile_values import ProfileField, ProfileValue
 from fraud.features.rotation import Rotation
-from fraud.features.table import Value
 from fraud.ports import EntityEvent, LabelFeed, Origin, StoredDecision
 from fraud.transaction import InvalidTransactionError, Transaction
 
@@ -55,11 +54,11 @@ class LiveBatch:
 
 @dataclass
 class Progress:
-    """What the walk collects; the first five are of what is decided."""
+    """What the walk collects; the first five are of what is decided, `matrices` the feature values run by run."""
 
     positions: list[int] = field(default_factory=list)
     transactions: list[Transaction] = field(default_factory=list)
-    rows: list[list[Value]] = field(default_factory=list)
+    matrices: list[Reals] = field(default_factory=list)
     profiles: list[list[ProfileValue]] = field(default_factory=list)
     late: list[bool] = field(default_factory=list)
     refused: list[tuple[int, InvalidTransactionError]] = field(default_factory=list)
@@ -86,8 +85,7 @@ class Route:
 class Walk:
     """One batch on its way through `customers` and `entities`, which hold at least what it names.
 
-    It goes in runs of different customers. Within a run each step is taken for all before the next one is: see
-    `Extraction.rows`.
+    It goes in runs of different customers: all of a run are read before any of them is counted, in one go.
     """
 
     def __init__(
@@ -100,9 +98,11 @@ class Walk:
         self._entities = entities
         self._labels = labels
         self._progress = progress
-        # Of the run in hand: what its entities meet, what they absorb afterwards, and what labels changed just now.
+        # Of the run in hand: what passes customers and entities, which of that is decided, what is new to history
+        # (with its number among the passages), and what labels changed just now.
         self._passages: list[Passage] = []
-        self._absorbed: list[tuple[Transaction, CustomerState]] = []
+        self._decided: list[int] = []
+        self._new: list[tuple[NewEvent, int | None]] = []
         self._due: Sequence[Mark] = ()
 
     def go(self, admitted: Admitted) -> None:
@@ -115,14 +115,37 @@ class Walk:
             self._finish_run()
 
     def _finish_run(self) -> None:
-        progress, extraction = self._progress, self._extraction
-        moments = [passage.moment for passage in self._passages if passage.moment is not None]
-        progress.profiles += _profiles(self._route.profile_fields, moments)
-        progress.rows += extraction.rows(self._passages, self._entities)
-        for transaction, customer in self._absorbed:
-            extraction.absorb(transaction, customer, self._entities)
-        extraction.mark(self._due, self._entities)
-        self._passages, self._absorbed, self._due = [], [], ()
+        progress, passages = self._progress, self._passages
+        first_times: list[bool] = []
+        if passages:
+            progress.profiles += self._profiles([passages[number] for number in self._decided])
+            matrix, first_times = self._extraction.pass_all(passages, self._entities)
+            progress.matrices.append(matrix if len(self._decided) == len(passages) else matrix[self._decided])
+        self._extraction.mark(self._due, self._entities)
+        if progress.live is not None:
+            self._note_new(first_times, progress.live)
+        self._passages, self._decided, self._new, self._due = [], [], [], ()
+
+    def _profiles(self, passages: Sequence[Passage]) -> list[list[ProfileValue]]:
+        fields, minor_units = self._route.profile_fields, self._extraction.minor_units
+        return [
+            [one.read(passage.customer, passage.transaction.timestamp_ms, minor_units) for one in fields]
+            for passage in passages
+            if passage.customer is not None
+        ]
+
+    def _note_new(self, first_times: Sequence[bool], live: LiveBatch) -> None:
+        """Note what becomes durable, and what its entities count."""
+        for event, number in self._new:
+            first_time = number is not None and first_times[number]
+            live.new_events.append(replace(event, first_time=first_time) if first_time else event)
+        for passage, first_time in zip(self._passages, first_times, strict=True):
+            if passage.late:
+                continue
+            counted = entity_events(self._extraction, passage.transaction, passage.offset, first_time=first_time)
+            if self._route.rotation is not None:
+                counted = [event.with_former(self._route.rotation.former) for event in counted]
+            live.entity_events.setdefault(passage.source, []).extend(counted)
 
     def _arrive(self, position: int, transaction: Transaction, identifier: int, content: int) -> None:
         """Refuse what was there before; of what is new, note what it changes."""
@@ -152,46 +175,29 @@ class Walk:
             self._record(position, transaction, customer)
 
     def _pass(self, position: int, transaction: Transaction, customer: CustomerState, *, late: bool) -> None:
-        extraction, progress, live = self._extraction, self._progress, self._progress.live
-        first_time = extraction.is_first_time(transaction, customer)
-        row = moment = None
+        progress = self._progress
+        row = None
         if transaction.timestamp_ms >= self._route.from_ms:
             row = len(progress.transactions)
-            moment = extraction.moment(transaction, customer, late=late)
             progress.positions.append(position)
             progress.transactions.append(transaction)
             progress.late.append(late)
+            self._decided.append(len(self._passages))
         else:
             progress.warmed += 1
-        if live is None:
-            self._passages.append(Passage(transaction, moment, late, first_time, self._due))
-            self._due = ()
-        else:
-            live.new_events.append(NewEvent(position, transaction, customer.sequence, late, first_time, row))
-            self._pass_live(position, transaction, moment, live, late=late, first_time=first_time)
+        if progress.live is not None:
+            event = NewEvent(position, transaction, customer.sequence, late, first_time=False, row=row)
+            self._new.append((event, len(self._passages)))
+        self._meet(Passage(transaction, customer, late), position)
         if not late:
-            self._absorbed.append((transaction, customer))
             self._labels.absorbed(position, transaction)
 
-    def _pass_live(
-        self,
-        position: int,
-        transaction: Transaction,
-        moment: Moment | None,
-        live: LiveBatch,
-        *,
-        late: bool,
-        first_time: bool,
-    ) -> None:
-        origin = live.origins[position]
-        self._passages.append(Passage(transaction, moment, late, first_time, self._due, origin.source, origin.offset))
+    def _meet(self, passage: Passage, position: int) -> None:
+        if self._progress.live is not None:
+            origin = self._progress.live.origins[position]
+            passage = passage._replace(source=origin.source, offset=origin.offset)
+        self._passages.append(passage._replace(due=self._due) if self._due else passage)
         self._due = ()
-        if late:
-            return
-        counted = entity_events(self._extraction, transaction, origin, first_time=first_time)
-        if self._route.rotation is not None:
-            counted = [event.with_former(self._route.rotation.former) for event in counted]
-        live.entity_events.setdefault(origin.source, []).extend(counted)
 
     def _record(self, position: int, transaction: Transaction, customer: CustomerState) -> None:
         progress = self._progress
@@ -200,7 +206,7 @@ class Walk:
         progress.recorded += 1
         if progress.live is not None:
             event = NewEvent(position, transaction, customer.sequence, late=False, first_time=False, row=None)
-            progress.live.new_events.append(event)
+            self._new.append((event, None))
 
     def _refuse_repetition(self, position: int, transaction: Transaction, seen: int) -> None:
         progress = self._progress
@@ -225,7 +231,7 @@ class Walk:
             return
         if stored.transaction.event_type == "authorisation":
             # As it stands in history: its entities know it by the tokens that it had then.
-            self._pass_live(position, stored.transaction, None, live, late=False, first_time=stored.first_time)
+            self._meet(Passage(stored.transaction, None, late=False, first_time=stored.first_time), position)
 
 
 def seen_before(
@@ -245,14 +251,14 @@ def seen_before(
 
 
 def entity_events(
-    extraction: Extraction, transaction: Transaction, origin: Origin, *, first_time: bool
+    extraction: Extraction, transaction: Transaction, offset: int, *, first_time: bool
 ) -> list[EntityEvent]:
-    """An authorisation as each of its entities counts it."""
+    """An authorisation, from this offset of its source, as each of its entities counts it."""
     return [
         EntityEvent(
             kind,
             key,
-            origin.offset,
+            offset,
             transaction.timestamp_ms,
             transaction.base_amount_minor,
             transaction.user_id,
@@ -290,9 +296,3 @@ def _runs_of_different_customers(admitted: Admitted) -> Iterator[list[tuple[int,
         run.append((position, transaction))
     if run:
         yield run
-
-
-def _profiles(fields: Sequence[ProfileField], moments: Sequence[Moment]) -> list[list[ProfileValue]]:
-    if not fields:
-        return [[] for _ in moments]
-    return list(map(list, zip(*(map(one.read, moments) for one in fields), strict=True)))

@@ -237,7 +237,7 @@ def _block(
     matrix = np.array([row.features for row in rows], dtype=np.float64)
     names = () if inputs is None else inputs.profile_names
     profiles = [[row.profile[name] for name in names] for row in rows]
-    gathered = GatheredBatch(transactions, matrix.tolist(), matrix, profiles, np.zeros(len(rows), dtype=np.bool_))
+    gathered = GatheredBatch(transactions, matrix, profiles, np.zeros(len(rows), dtype=np.bool_))
     return FeatureBlock(
         gathered=gathered,
         transaction_ids=[transaction.transaction_id for transaction in transactions],

@@ -2,50 +2,75 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import nan, sqrt
+from typing import Final
 
-from fraud.features.moment import Moment
-from fraud.features.table import DAY_MS, MISSING, Feature, over_windows, together
+from fraud.features.compiled import Integers, Reals, compiled, integers_at
+from fraud.features.customer_words import (
+    AMOUNT,
+    AMOUNTS,
+    CATEGORY,
+    COUNT,
+    EVENT_ADDRESS,
+    EVENT_AMOUNT,
+    EVENT_THINGS,
+    known_entry,
+    row_at,
+)
+from fraud.features.run import Run
+from fraud.features.table import DAY_MS, Feature, together
+from fraud.features.wide_integers import variance
 
 # A customer with two equal payments has no deviation; a tenth of the mean, and one unit of currency, is what a person
 # would not notice. Without the floor the third payment would be infinitely unusual.
-_DEVIATION_FLOOR_SHARE = 0.1
-_DEVIATION_FLOOR_UNITS = 1
+_DEVIATION_FLOOR_SHARE: Final = 0.1
+_DEVIATION_FLOOR_UNITS: Final = 1
 
 
-def deviation(amount: int, count: int, total: int, squares: int, minor_units: int) -> float:
-    """Deviations of `amount` from the mean of `count` earlier amounts, with a floor under the deviation.
+@compiled
+def deviation(amount: int, words: Integers, count_at: int, minor_units: int) -> float:
+    """Deviations of `amount` from the mean of earlier amounts, with a floor under the deviation.
 
-    All amounts in minor units; `squares` is their sum of squares. The variance is computed in integers and divided
-    once, so there is no cancellation.
+    Their count, total, maximum and the two limbs of their squares stand at the word `count_at`, in minor units.
     """
+    count, total = words[count_at], words[count_at + 1]
     mean = total / count
-    variance = (count * squares - total * total) / (count * count)
-    floor = max(_DEVIATION_FLOOR_SHARE * mean, _DEVIATION_FLOOR_UNITS * minor_units, sqrt(variance))
-    return (amount - mean) / floor
+    spread = sqrt(variance(count, total, words[count_at + 3], words[count_at + 4]))
+    floor = max(_DEVIATION_FLOOR_SHARE * mean, float(_DEVIATION_FLOOR_UNITS * minor_units), spread)
+    return float((amount - mean) / floor)
 
 
-def _against_habits(moment: Moment) -> tuple[float, float, float, float, float]:
+@compiled
+def _against_habits(run: Run, _windows: Integers, out: Reals) -> None:
     """The amount; its deviation and ratio to the maximum, over all payments and within the merchant category."""
-    profile, amount, unit = moment.profile, moment.amount, moment.minor_units
-    count = profile.transaction_count
-    if not count:
-        return amount / unit, MISSING, MISSING, MISSING, MISSING
-    overall = deviation(amount, count, profile.amount_sum, profile.amount_squares, unit)
-    highest = profile.amount_maximum
-    to_maximum = amount / highest if highest else MISSING
-    category = moment.transaction.merchant_category
-    known = None if category is None else moment.details.amounts_in_category(category)
-    if known is None:
-        return amount / unit, overall, to_maximum, MISSING, MISSING
-    count, total, highest, squares = known
-    in_category = deviation(amount, count, total, squares, unit)
-    return amount / unit, overall, to_maximum, in_category, amount / highest if highest else MISSING
+    for number in range(len(run.events)):
+        words, amount = integers_at(run.events[number, EVENT_ADDRESS]), run.events[number, EVENT_AMOUNT]
+        out[number, 0] = amount / run.minor_units
+        out[number, 1:] = nan
+        if not words[COUNT]:
+            continue
+        _against(amount, words, COUNT, run.minor_units, out[number, 1:3])
+        category = run.events[number, EVENT_THINGS + CATEGORY]
+        entry = known_entry(words, CATEGORY, category) if category else 0
+        if entry:
+            _against(amount, words, entry + AMOUNTS, run.minor_units, out[number, 3:5])
 
 
-def _identical(windows: tuple[int, ...], moment: Moment) -> list[int]:
-    amounts, amount, starts, end = moment.history.amounts, moment.amount, moment.starts, moment.end
-    return [amounts[starts[window] : end].count(amount) if starts[window] < end else 0 for window in windows]
+@compiled
+def _against(amount: int, words: Integers, count_at: int, minor_units: int, out: Reals) -> None:
+    out[0] = deviation(amount, words, count_at, minor_units)
+    if words[count_at + 2]:
+        out[1] = amount / words[count_at + 2]
+
+
+@compiled
+def _identical(run: Run, windows: Integers, out: Reals) -> None:
+    for number in range(len(run.events)):
+        words, amount = integers_at(run.events[number, EVENT_ADDRESS]), run.events[number, EVENT_AMOUNT]
+        same = 0
+        for place in range(run.starts[number, windows[0, 0]], run.starts[number, -1]):
+            same += words[row_at(words, place) + AMOUNT] == amount
+        out[number, 0] = same
 
 
 _HABITS = together(5, _against_habits)
@@ -94,7 +119,7 @@ FEATURES = (
         "Earlier attempts of exactly this amount in 24 hours",
         "customer",
         "count identical",
-        over_windows(_identical),
+        together(1, _identical),
         window_ms=DAY_MS,
     ),
 )

@@ -7,51 +7,29 @@ integers: a state rebuilt from history equals the running one to the bit.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from math import nan
+from operator import attrgetter
+from sys import intern
 
-from fraud.features.details import CustomerDetails
+import numpy as np
+
+from fraud.features import customer_words as layout
+from fraud.features.compiled import Integers, Reals, compiled, integers_at
+from fraud.features.customer_absorbing import HOME, LEARNED_AT_ONCE, LEARNED_WIDTH, ROOM, ROWS, absorb
+from fraud.features.customer_words import Table
 from fraud.features.fingerprints import fingerprint
 from fraud.features.plan import StatePlan
-from fraud.features.profile import CustomerProfile
+from fraud.features.presence import attempt_flags
 from fraud.transaction import Transaction
 
-# What fits in 4 bytes: with cents nearly 43 million.
-_NARROW_MAXIMUM = (1 << 32) - 1
-
-
-class CustomerHistory:
-    """Authorisations of the longest window, sorted by timestamp, arrival order within a timestamp.
-
-    Packed arrays, aligned: `timestamps_ms` and `amounts` (base minor units), these in 4 bytes each while they fit.
-    """
-
-    __slots__ = ("amounts", "timestamps_ms")
-
-    def __init__(self) -> None:
-        self.timestamps_ms = array("q")
-        self.amounts = array("I")
-
-    def insert(self, timestamp_ms: int, amount: int) -> int:
-        """Add a row in its place, which is returned."""
-        if amount > _NARROW_MAXIMUM and self.amounts.typecode == "I":
-            self.amounts = array("q", self.amounts)
-        timestamps = self.timestamps_ms
-        place = len(timestamps)
-        if not place or timestamp_ms >= timestamps[-1]:
-            timestamps.append(timestamp_ms)
-            self.amounts.append(amount)
-        else:
-            place = bisect_right(timestamps, timestamp_ms)
-            timestamps.insert(place, timestamp_ms)
-            self.amounts.insert(place, amount)
-        return place
-
-    def delete(self, start: int, end: int) -> None:
-        """Forget the rows from `start` to `end` (exclusive)."""
-        del self.timestamps_ms[start:end]
-        del self.amounts[start:end]
-
+# For states without details.
+NO_POSITIONS = np.empty((0, 2))
+# Most customers have a few things of a kind. Growing by few places copies often, by many holds memory that stays empty.
+_NEW_PLACES = 3
+# Rows grow by an eighth, at least by so many.
+_NEW_ROWS = 4
 
 NEW, SAME_AGAIN, ID_REUSED = range(3)
 # The columns of what is remembered of an identity besides its identifier.
@@ -150,22 +128,45 @@ class RecentIdentities:
 
 
 class CustomerState:
-    """Everything that is remembered about one customer; `details` are None unless the plan asks for them.
+    """Everything that is remembered about one customer.
 
-    `newest_ms` is the newest event time absorbed (0 for none), `sequence` how many events there ever were, those that
-    are forgotten included.
+    `words` is laid out by `fraud.features.customer_words`. It knows things by their hash: `names` has, for each table,
+    the name at each place, and `home_country` the country of most payments; both stay empty unless the plan asks for
+    details. `sequence` is how many events there ever were, those that are forgotten included.
     """
 
-    __slots__ = ("details", "history", "identities", "newest_ms", "profile", "sequence")
+    __slots__ = ("home_country", "identities", "names", "sequence", "words")
 
     def __init__(self, plan: StatePlan, sequence: int = 0) -> None:
         self.sequence = sequence
-        self.history = CustomerHistory()
-        self.profile = CustomerProfile()
-        self.details = CustomerDetails() if plan.detailed else None
         self.identities = RecentIdentities()
-        self.newest_ms = 0
-        self.sequence = sequence
+        self.words = array("q", _EMPTY_DETAILED if plan.detailed else _EMPTY_PLAIN)
+        self.names: list[list[str]] = [[] for _ in Table] if plan.detailed else []
+        self.home_country: str | None = None
+
+    @property
+    def newest_ms(self) -> int:
+        """The newest event time absorbed, 0 for none."""
+        return self.words[layout.NEWEST_MS]
+
+    @property
+    def first_seen_ms(self) -> int:
+        """When the first event was that was absorbed, 0 for none."""
+        return self.words[layout.FIRST_SEEN_MS]
+
+    def known_count(self, table: Table) -> int:
+        """How many things of a table are known."""
+        return layout.known_things(self.address, int(table))
+
+    @property
+    def address(self) -> int:
+        """Where the words lie; another place after each growth."""
+        return self.words.buffer_info()[0]
+
+    def event(self, transaction: Transaction, *, late: bool) -> tuple[int, ...]:
+        """The transaction as compiled code meets it: the columns named `EVENT_...` of the layout."""
+        plain = (self.words.buffer_info()[0], transaction.timestamp_ms, transaction.base_amount_minor, late)
+        return (*plain, attempt_flags(transaction), *things(transaction)) if self.names else plain
 
     def record(
         self,
@@ -173,18 +174,17 @@ class CustomerState:
         identifier: int,
         content: int,
         plan: StatePlan,
-        merchant: str | None = None,
-        device: str | None = None,
     ) -> bool:
         """Take in an event that `identities` do not know yet; whether it comes too late for the windows.
 
-        `identifier` and `content` are its fingerprints. `merchant` and `device` are objects of equal text to hold on to
-        instead of the transaction's own, which saves memory where somebody else holds them anyway.
+        `identifier` and `content` are its fingerprints.
         """
         late = self.remember(identifier, content, transaction, plan)
         if transaction.event_type == "authorisation":
             if not late:
-                self.absorb(transaction, merchant or transaction.merchant_id, device or transaction.device_id, plan)
+                events = np.array([self.event(transaction, late=False)])
+                positions = positions_of([transaction]) if self.names else NO_POSITIONS
+                absorb_all(events, positions, [self], [transaction], plan)
         elif transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
             self.reverse(fingerprint(transaction.original_transaction_id), plan)
         return late
@@ -197,36 +197,25 @@ class CustomerState:
         newest_ms = self.newest_ms or self.identities.newest_arrival_ms
         return newest_ms != 0 and timestamp_ms - newest_ms > plan.forget_after_ms
 
-    def absorb(self, transaction: Transaction, merchant: str | None, device: str | None, plan: StatePlan) -> None:
-        """Add an authorisation to windows and profile; `merchant` and `device` as in `record`."""
-        timestamp_ms, amount = transaction.timestamp_ms, transaction.base_amount_minor
-        history, profile, details = self.history, self.profile, self.details
-        place = history.insert(timestamp_ms, amount)
-        is_first = profile.transaction_count == 0
-        profile.absorb(timestamp_ms, amount)
-        if details is not None:
-            details.absorb(transaction, place, merchant, device, profile.day_of(timestamp_ms), is_first)
-        self.newest_ms = max(self.newest_ms, timestamp_ms)
-        # In bulk: shifting every column for each expired row would cost more than holding a few rows longer.
-        timestamps = history.timestamps_ms
-        if timestamps[len(timestamps) >> 4] <= self.newest_ms - plan.customer_retention_ms:
-            self.drop_expired(plan)
-
-    def drop_expired(self, plan: StatePlan) -> None:
-        """Forget rows that no window of an event in time reaches."""
-        expired = bisect_right(self.history.timestamps_ms, self.newest_ms - plan.customer_retention_ms)
-        if expired:
-            self._delete(0, expired)
-
-    def _delete(self, start: int, end: int) -> None:
-        self.history.delete(start, end)
-        if self.details is not None:
-            self.details.delete(start, end)
+    def grow(self, section: int) -> None:
+        """Make room in a table or in the rows."""
+        words = self.words
+        if section == ROWS:
+            rows = max(_NEW_ROWS, words[layout.ROW_COUNT] >> 3)
+            words.extend([0] * (rows * words[layout.ROW_WIDTH]))
+        else:
+            end_word = layout.ROWS_AT if section == len(Table) - 1 else layout.TABLES_AT + 2 * section + 2
+            new = _NEW_PLACES * layout.WIDTHS[section]
+            words[words[end_word] : words[end_word]] = array("q", [0] * new)
+            for later in range(section + 1, len(Table)):
+                words[layout.TABLES_AT + 2 * later] += new
+            words[layout.ROWS_AT] += new
+        words[layout.LENGTH] = len(words)
 
     def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> bool:
         """Remember the identity of any event, absorbed or not; whether it comes too late to be absorbed."""
         self.sequence += 1
-        timestamp_ms, newest_ms = transaction.timestamp_ms, self.newest_ms
+        timestamp_ms, newest_ms = transaction.timestamp_ms, self.words[layout.NEWEST_MS]
         late = timestamp_ms < newest_ms - plan.allowed_lateness_ms
         self.identities.remember(
             identifier,
@@ -241,11 +230,106 @@ class CustomerState:
     def reverse(self, original_identifier: int, plan: StatePlan) -> None:
         """A reversal: the original payment leaves the windows; the profile keeps it as an attempt."""
         original = self.identities.take_payment(original_identifier, plan.duplicate_horizon_ms)
-        if original is None:
-            return
-        timestamp_ms, same_time_after = original
-        timestamps = self.history.timestamps_ms
-        place = bisect_right(timestamps, timestamp_ms) - 1 - same_time_after
-        # It may have left the windows already.
-        if place >= bisect_left(timestamps, timestamp_ms):
-            self._delete(place, place + 1)
+        if original is not None:
+            _take_out(self.address, *original)
+
+
+@compiled
+def _take_out(address: int, timestamp_ms: int, same_time_after: int) -> None:
+    """Delete the row of this time that as many others of the same time stand behind, if it is still there."""
+    words = integers_at(address)
+    place = layout.rows_until(words, timestamp_ms, words[layout.ROW_COUNT]) - 1 - same_time_after
+    if place >= 0 and words[layout.row_at(words, place)] == timestamp_ms:
+        layout.delete_rows(words, place, place + 1)
+
+
+def _empty(width: int, header: int) -> array[int]:
+    words = array("q", [0] * header)
+    words[layout.LENGTH] = words[layout.ROWS_AT] = header
+    words[layout.ROW_WIDTH] = width
+    if width == layout.DETAILED_ROW:
+        words[layout.LAST_PRESENT_MS] = layout.NEVER_MS
+        for table in Table:
+            words[layout.TABLES_AT + 2 * table] = header
+    return words
+
+
+_EMPTY_PLAIN = _empty(layout.PLAIN_ROW, layout.PLAIN_HEADER)
+_EMPTY_DETAILED = _empty(layout.DETAILED_ROW, layout.DETAILED_HEADER)
+
+
+def things(transaction: Transaction) -> tuple[int, ...]:
+    """The hashes of what a transaction names, in the order of the tables; 0 for what it does not."""
+    return tuple([hash_of(name) for name in _names_of(transaction)])
+
+
+def hash_of(name: str | None) -> int:
+    """Python's own hash: the same name has the same one within a process, and two different ones as good as never."""
+    return 0 if name is None else hash(name) or 1
+
+
+_names_of = attrgetter(
+    "merchant_id", "merchant_category", "country", "device_id", "ip_prefix", "card_id", "counterparty_id"
+)
+
+
+def absorb_all(
+    events: Integers,
+    positions: Reals,
+    customers: Sequence[CustomerState],
+    transactions: Sequence[Transaction],
+    plan: StatePlan,
+    shared: Callable[[Table, str], str] | None = None,
+) -> None:
+    """Count authorisations that are not late, each in its customer's state; the arrays as in `fraud.features.run.Run`.
+
+    `shared` gives, for a merchant or device, an object of equal text to hold on to instead of the transaction's own,
+    which saves memory where somebody else holds it anyway.
+    """
+    learned = np.empty((len(events) * LEARNED_AT_ONCE, LEARNED_WIDTH), np.int64)
+    done, count, section = absorb(events, positions, 0, plan.customer_retention_ms, learned, 0)
+    while section != ROOM:
+        customers[done].grow(section)
+        events[done, layout.EVENT_ADDRESS] = customers[done].address
+        done, count, section = absorb(events, positions, done, plan.customer_retention_ms, learned, count)
+    for number, table, place in learned[:count].tolist():
+        _learn(customers[number], transactions[number], table, place, shared)
+
+
+def positions_of(transactions: Sequence[Transaction]) -> Reals:
+    """Latitude and longitude of each, float64 [n, 2]; not a number where there is no position."""
+    positions = array("d")
+    for transaction in transactions:
+        latitude, longitude = transaction.latitude, transaction.longitude
+        positions.extend((nan, nan) if latitude is None or longitude is None else (latitude, longitude))
+    return np.frombuffer(positions).reshape(-1, 2)
+
+
+# Where an object of equal text may stand already.
+_SHARED = (Table.MERCHANT, Table.DEVICE)
+# Categories and countries are few: one object stands for each of them everywhere.
+_FEW = (Table.CATEGORY, Table.COUNTRY, Table.COUNTRY_COUNTS)
+
+
+def _learn(
+    customer: CustomerState,
+    transaction: Transaction,
+    table: int,
+    place: int,
+    shared: Callable[[Table, str], str] | None,
+) -> None:
+    """Note the name of what the transaction put at a place of a table."""
+    names = _names_of(transaction)
+    if table == HOME:
+        customer.home_country = intern(names[Table.COUNTRY])
+        return
+    name = names[Table.COUNTRY if table == Table.COUNTRY_COUNTS else table]
+    if table in _FEW:
+        name = intern(name)
+    elif shared is not None and table in _SHARED:
+        name = shared(Table(table), name)
+    known = customer.names[table]
+    if place == len(known):
+        known.append(name)
+    else:
+        known[place] = name

@@ -2,57 +2,96 @@
 
 from __future__ import annotations
 
-from fraud.features.details import CARD_PRESENT, card_presence
+from math import isnan, nan
+from typing import Final
+
+from fraud.features import customer_words as layout
+from fraud.features.compiled import Integers, Reals, compiled, integers_at, reals_at
+from fraud.features.customer_words import (
+    COUNTRY,
+    EVENT_ADDRESS,
+    EVENT_FLAGS,
+    EVENT_THINGS,
+    EVENT_TIMESTAMP_MS,
+    code_in_rows,
+    row_code,
+)
 from fraud.features.geography import distance_km, place_of, place_vector, unit_vector
-from fraud.features.moment import Moment
-from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Feature, alone, over_windows
+from fraud.features.presence import CARD_PRESENT, DECLINED
+from fraud.features.run import Run
+from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, Feature, together
 
 # Terminals are registered at a head office a town away often enough; under this distance a speed means nothing.
-_SPEED_FROM_KM = 50.0
+_SPEED_FROM_KM: Final = 50.0
 # Clocks of two terminals differ by about a minute; a shorter time would make any distance supersonic.
-_SHORTEST_TRIP_MS = MINUTE_MS
+_SHORTEST_TRIP_MS: Final = MINUTE_MS
 
 
-def _travel_speed_kmh(moment: Moment) -> float:
-    transaction, last = moment.transaction, moment.details.last_present
-    latitude, longitude = transaction.latitude, transaction.longitude
-    if last is None or latitude is None or longitude is None or card_presence(transaction) != CARD_PRESENT:
-        return MISSING
-    last_ms, last_latitude, last_longitude = last
-    if latitude == last_latitude and longitude == last_longitude:
-        return 0.0
-    distance = distance_km(unit_vector(latitude, longitude), unit_vector(last_latitude, last_longitude))
-    if distance < _SPEED_FROM_KM:
-        return 0.0
-    return distance * HOUR_MS / max(abs(moment.timestamp_ms - last_ms), _SHORTEST_TRIP_MS)
+@compiled
+def _travel_speed_kmh(run: Run, _windows: Integers, out: Reals) -> None:
+    for number in range(len(run.events)):
+        event, latitude, longitude = run.events[number], run.positions[number, 0], run.positions[number, 1]
+        words, reals = integers_at(event[EVENT_ADDRESS]), reals_at(event[EVENT_ADDRESS])
+        last_ms = words[layout.LAST_PRESENT_MS]
+        out[number, 0] = nan
+        is_placed = not (isnan(latitude) or isnan(longitude))
+        if last_ms == layout.NEVER_MS or not is_placed or event[EVENT_FLAGS] % DECLINED != CARD_PRESENT:
+            continue
+        last_latitude, last_longitude = reals[layout.LAST_LATITUDE], reals[layout.LAST_LONGITUDE]
+        out[number, 0] = 0.0
+        if latitude != last_latitude or longitude != last_longitude:
+            distance = distance_km(unit_vector(latitude, longitude), unit_vector(last_latitude, last_longitude))
+            if distance >= _SPEED_FROM_KM:
+                trip_ms = max(abs(event[EVENT_TIMESTAMP_MS] - last_ms), _SHORTEST_TRIP_MS)
+                out[number, 0] = distance * HOUR_MS / trip_ms
 
 
-def _distance_to_usual_place_km(moment: Moment) -> float:
-    transaction, places = moment.transaction, moment.details.places
-    latitude, longitude = transaction.latitude, transaction.longitude
-    if not places or latitude is None or longitude is None:
-        return MISSING
-    if place_of(latitude, longitude) in places:
-        return 0.0
-    here = unit_vector(latitude, longitude)
-    return min([distance_km(here, place_vector(place)) for place in places])
+@compiled
+def _distance_to_usual_place_km(run: Run, _windows: Integers, out: Reals) -> None:
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        latitude, longitude = run.positions[number, 0], run.positions[number, 1]
+        places = words[layout.PLACES : layout.PLACES + words[layout.PLACE_COUNT]]
+        out[number, 0] = nan
+        if len(places) and not (isnan(latitude) or isnan(longitude)):
+            out[number, 0] = _distance_to_nearest_km(latitude, longitude, places)
 
 
-def _country_is_home(moment: Moment) -> bool | float:
-    home, country = moment.details.home_country, moment.transaction.country
-    return MISSING if home is None or country is None else country == home
+@compiled
+def _distance_to_nearest_km(latitude: float, longitude: float, places: Integers) -> float:
+    here = place_of(latitude, longitude)
+    for place in places:
+        if place == here:
+            return 0.0
+    position = unit_vector(latitude, longitude)
+    nearest = distance_km(position, place_vector(places[0]))
+    for place in places[1:]:
+        nearest = min(nearest, distance_km(position, place_vector(place)))
+    return nearest
 
 
-def _country_changed(windows: tuple[int, ...], moment: Moment) -> list[bool | float]:
-    country, countries = moment.transaction.country, moment.details.countries
-    if country is None:
-        return [MISSING]
-    rows = countries.rows
-    for place in range(moment.end - 1, moment.starts[windows[0]] - 1, -1):
-        before = rows[place]
-        if before:
-            return [before != countries.code_in_rows(country)]
-    return [MISSING]
+@compiled
+def _country_is_home(run: Run, _windows: Integers, out: Reals) -> None:
+    for number in range(len(run.events)):
+        home = integers_at(run.events[number, EVENT_ADDRESS])[layout.HOME_COUNTRY]
+        country = run.events[number, EVENT_THINGS + COUNTRY]
+        out[number, 0] = nan
+        if home and country:
+            out[number, 0] = country == home
+
+
+@compiled
+def _country_changed(run: Run, windows: Integers, out: Reals) -> None:
+    for number in range(len(run.events)):
+        words, country = integers_at(run.events[number, EVENT_ADDRESS]), run.events[number, EVENT_THINGS + COUNTRY]
+        out[number, 0] = nan
+        if country == 0:
+            continue
+        for place in range(run.starts[number, -1] - 1, run.starts[number, windows[0, 0]] - 1, -1):
+            before = row_code(words, place, COUNTRY)
+            if before:
+                out[number, 0] = before != code_in_rows(words, COUNTRY, country)
+                break
 
 
 FEATURES = (
@@ -62,7 +101,7 @@ FEATURES = (
         "Speed from the last card-present event, 0 under 50 km",
         "customer",
         "speed",
-        alone(_travel_speed_kmh),
+        together(1, _travel_speed_kmh),
         missing="unless both events were card-present with a position",
     ),
     Feature(
@@ -71,7 +110,7 @@ FEATURES = (
         "Kilometres to the nearest of the customer's usual places, 0 within one's cell of 0.1 degrees",
         "customer",
         "distance",
-        alone(_distance_to_usual_place_km),
+        together(1, _distance_to_usual_place_km),
         missing="without a position now or before",
     ),
     Feature(
@@ -80,7 +119,7 @@ FEATURES = (
         "Whether the country is that of most of the customer's payments",
         "customer",
         "comparison",
-        alone(_country_is_home),
+        together(1, _country_is_home),
         missing="without a country now or before",
     ),
     Feature(
@@ -89,7 +128,7 @@ FEATURES = (
         "Whether the country differs from the last one of 24 hours",
         "customer",
         "comparison",
-        over_windows(_country_changed),
+        together(1, _country_changed),
         window_ms=DAY_MS,
         missing="without a country now or in 24 hours",
     ),

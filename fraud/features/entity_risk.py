@@ -9,7 +9,7 @@ from dataclasses import replace
 from fraud.features.entity_state import EntityState
 from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
-from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Compute, Family, Feature, Value, together
+from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Compute, Family, Feature, Value
 
 # Rates look back over what issuer alerts and the first chargebacks have had a week to reach; the handbook's delay.
 LABEL_DELAY_MS = 7 * DAY_MS
@@ -163,7 +163,11 @@ def _family(count: int, distinct_window_ms: int, *, first_times: bool, amounts: 
             return missing
         return _values(state, moment, distinct_window_ms, first_times, amounts, fraud_runs)
 
-    return together(count, compute)
+    def family(rows, plan):
+        compute.kind = True
+        return compute
+
+    return family
 
 
 def _unplaced(_rows: Sequence[Feature], _plan: StatePlan) -> Compute:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from fraud.features.compiled import Integers, Reals, compiled, integers_at
+from fraud.features.customer_words import AMOUNT, EVENT_ADDRESS, EVENT_AMOUNT, EVENT_TIMESTAMP_MS, row_at
 from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
-from fraud.features.table import DAY_MS, HOUR_MS, SECOND_MS, Compute, Feature, Value, over_windows, together
+from fraud.features.run import Run
+from fraud.features.table import DAY_MS, HOUR_MS, SECOND_MS, Compute, Feature, Value, together
 
 # The delay after which the book takes a terminal's transactions as labelled.
 LABEL_DELAY_MS = 7 * DAY_MS
@@ -17,28 +20,32 @@ _WINDOW_DAYS = (1, 7, 30)
 _NO_TERMINAL = (0, 0.0) * len(_WINDOW_DAYS)
 
 
-def _of_transaction(moment: Moment) -> tuple[float, int, int]:
-    timestamp_ms = moment.timestamp_ms
-    # 1970-01-01 was a Thursday, weekday 3.
-    weekend = (timestamp_ms // DAY_MS + 3) % 7 >= 5
-    night = timestamp_ms // HOUR_MS % 24 <= 6
-    return moment.amount / moment.minor_units, int(weekend), int(night)
+@compiled
+def _of_transaction(run: Run, _windows: Integers, out: Reals) -> None:
+    """The amount, whether it is the weekend, and whether it is night."""
+    for number in range(len(run.events)):
+        timestamp_ms = run.events[number, EVENT_TIMESTAMP_MS]
+        out[number, 0] = run.events[number, EVENT_AMOUNT] / run.minor_units
+        # 1970-01-01 was a Thursday, weekday 3.
+        out[number, 1] = (timestamp_ms // DAY_MS + 3) % 7 >= 5
+        out[number, 2] = timestamp_ms // HOUR_MS % 24 <= 6
 
 
-def _of_customer(windows: tuple[int, ...], moment: Moment) -> list[Value]:
-    """Count and mean amount in the window of every second row, this transaction included."""
-    # From the shortest window to the longest, so that each row is looked at once.
-    values: list[Value] = []
-    amounts, end = moment.history.amounts, moment.end
-    total, until, after = moment.amount, end, end + 1
-    for window in windows[::2]:
-        start = moment.starts[window]
-        if start < until:
-            total += sum(amounts[start:until])
-            until = start
-        count = after - start
-        values += (count, total / (count * moment.minor_units))
-    return values
+@compiled
+def _of_customer(run: Run, windows: Integers, out: Reals) -> None:
+    """Count and mean amount in the window of every second row, from the shortest, this transaction included."""
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        total = run.events[number, EVENT_AMOUNT]
+        end = until = run.starts[number, -1]
+        for row in range(0, len(windows), 2):
+            start = run.starts[number, windows[row, 0]]
+            for place in range(start, until):
+                total += words[row_at(words, place) + AMOUNT]
+            until = min(start, until)
+            count = end + 1 - start
+            out[number, row] = count
+            out[number, row + 1] = total / (count * run.minor_units)
 
 
 def _of_terminal(rows: Sequence[Feature], _plan: StatePlan) -> Compute:
@@ -67,7 +74,7 @@ def _of_terminal(rows: Sequence[Feature], _plan: StatePlan) -> Compute:
     return compute
 
 
-_CUSTOMER_FAMILY = over_windows(_of_customer)
+_CUSTOMER_FAMILY = together(2 * len(_WINDOW_DAYS), _of_customer)
 _TRANSACTION_FAMILY = together(3, _of_transaction)
 
 

@@ -2,65 +2,74 @@
 
 from __future__ import annotations
 
-from math import log
+from math import log, nan
+from typing import Final
 
-from fraud.features.moment import Moment
-from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Feature, Value, together
+from fraud.features.compiled import Integers, Reals, compiled, integers_at
+from fraud.features.customer_words import (
+    AMOUNTS,
+    CARD,
+    CATEGORY,
+    COUNT,
+    COUNTERPARTY,
+    COUNTRY,
+    DAY_MASK,
+    DEVICE,
+    EVENT_ADDRESS,
+    EVENT_THINGS,
+    EVENT_TIMESTAMP_MS,
+    FIRST_SEEN_MS,
+    HOUR_COUNTS,
+    HOURS,
+    IP_PREFIX,
+    MERCHANT,
+    USED,
+    day_of,
+    known_entry,
+)
+from fraud.features.run import Run
+from fraud.features.table import DAY_MS, HOUR_MS, Feature, together
 
 _THINGS = ("device", "merchant", "category", "country", "ip_prefix", "card", "counterparty")
-_NO_THING: tuple[Value, Value] = (MISSING, MISSING)
-_NEW_THING: tuple[Value, Value] = (True, 0)
-_HOURS = 24
+_TABLES: Final = (DEVICE, MERCHANT, CATEGORY, COUNTRY, IP_PREFIX, CARD, COUNTERPARTY)
 # Merchant categories that a customer may plausibly use; with it a new category surprises, but not without limit.
-_CATEGORY_ALTERNATIVES = 16
+_CATEGORY_ALTERNATIVES: Final = 16
 
 
-def _novelty(moment: Moment) -> list[Value]:
+@compiled
+def _novelty(run: Run, _windows: Integers, out: Reals) -> None:
     """For each of `_THINGS`: whether it is new to the customer, and whole days since it was first used."""
-    details, transaction = moment.details, moment.transaction
-    today = moment.profile.day_of(moment.timestamp_ms)
-    values: list[Value] = []
-    for thing, column in (
-        (transaction.device_id, details.devices),
-        (transaction.merchant_id, details.merchants),
-        (transaction.merchant_category, details.categories),
-        (transaction.country, details.countries),
-    ):
-        if thing is None:
-            values += _NO_THING
-        elif code := column.codes.get(thing, 0):
-            values += (False, max(0, today - column.first_days[code - 1]))
-        else:
-            values += _NEW_THING
-    for thing, first_days in (
-        (transaction.ip_prefix, details.ip_prefixes),
-        (transaction.card_id, details.cards),
-        (transaction.counterparty_id, details.counterparties),
-    ):
-        if thing is None:
-            values += _NO_THING
-        elif (first_day := first_days.get(thing, -1)) >= 0:
-            values += (False, max(0, today - first_day))
-        else:
-            values += _NEW_THING
-    return values
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        today = day_of(words, run.events[number, EVENT_TIMESTAMP_MS])
+        for place, table in enumerate(_TABLES):
+            thing = run.events[number, EVENT_THINGS + table]
+            out[number, 2 * place : 2 * place + 2] = nan
+            if thing:
+                entry = known_entry(words, table, thing)
+                out[number, 2 * place] = entry == 0
+                out[number, 2 * place + 1] = max(0, today - (words[entry + USED] & DAY_MASK)) if entry else 0
 
 
+@compiled
 def surprise(seen: int, total: int, alternatives: int) -> float:
     """Surprisal in nats of an outcome seen `seen` of `total` times, with Laplace's rule for `alternatives` outcomes."""
     return log((total + alternatives) / (seen + 1))
 
 
-def _habits(moment: Moment) -> tuple[float, float, float]:
+@compiled
+def _habits(run: Run, _windows: Integers, out: Reals) -> None:
     """Tenure in days, surprise of the hour, surprise of the category."""
-    profile, timestamp_ms = moment.profile, moment.timestamp_ms
-    total = profile.transaction_count
-    tenure = max(0, timestamp_ms - profile.first_seen_ms) / DAY_MS if total else 0.0
-    hour = surprise(moment.details.hour_counts[timestamp_ms // HOUR_MS % _HOURS], total, _HOURS)
-    category = moment.transaction.merchant_category
-    if category is None:
-        return tenure, hour, MISSING
-    return tenure, hour, surprise(moment.details.count_in_category(category), total, _CATEGORY_ALTERNATIVES)
+    for number in range(len(run.events)):
+        words, timestamp_ms = integers_at(run.events[number, EVENT_ADDRESS]), run.events[number, EVENT_TIMESTAMP_MS]
+        total = words[COUNT]
+        out[number, 0] = max(0, timestamp_ms - words[FIRST_SEEN_MS]) / DAY_MS if total else 0.0
+        out[number, 1] = surprise(words[HOUR_COUNTS + timestamp_ms // HOUR_MS % HOURS], total, HOURS)
+        category = run.events[number, EVENT_THINGS + CATEGORY]
+        out[number, 2] = nan
+        if category:
+            entry = known_entry(words, CATEGORY, category)
+            out[number, 2] = surprise(words[entry + AMOUNTS] if entry else 0, total, _CATEGORY_ALTERNATIVES)
 
 
 _NOVELTY = together(2 * len(_THINGS), _novelty)

@@ -11,6 +11,7 @@ from copy import deepcopy
 
 import msgspec
 
+from fraud.features.customer_record import rename
 from fraud.features.entity_state import EntityState
 from fraud.features.extraction import CustomerStates, EntityStates
 from fraud.features.plan import ENTITY_FIELDS, StatePlan
@@ -59,8 +60,7 @@ class Rotation:
                 if before is None:
                     continue
                 state = customers[user_id] = deepcopy(before)
-            renamed = state.details is not None and state.details.rename(names)
-            if renamed or is_new:
+            if rename(state, names) or is_new:
                 changed.append(user_id)
         return changed
 

@@ -2,118 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import sub
+from math import nan
+from typing import Final
 
+import numpy as np
+
+from fraud.features import customer_words as layout
 from fraud.features.amount import deviation
-from fraud.features.details import DECLINED, UNKNOWN_PRESENCE, card_presence
-from fraud.features.moment import Moment
-from fraud.features.plan import StatePlan
-from fraud.features.table import DAY_MS, HOUR_MS, MISSING, Compute, Feature, alone, over_windows
-
-Windows = tuple[int, ...]
+from fraud.features.compiled import Integers, Reals, compiled, integers_at
+from fraud.features.customer_words import (
+    AMOUNT,
+    COUNT,
+    DEVICE,
+    EVENT_ADDRESS,
+    EVENT_AMOUNT,
+    EVENT_FLAGS,
+    EVENT_THINGS,
+    EVENT_TIMESTAMP_MS,
+    MERCHANT,
+    code_in_rows,
+    known_entry,
+    row_at,
+    row_code,
+    row_flags,
+)
+from fraud.features.presence import DECLINED, UNKNOWN_PRESENCE
+from fraud.features.run import Run
+from fraud.features.table import DAY_MS, HOUR_MS, Feature, together
 
 # A card is tested with amounts that nobody disputes; above five units of the base currency people look.
-_SMALL_AMOUNT_UNITS = 5
+_SMALL_AMOUNT_UNITS: Final = 5
 # Deviations from the customer's mean beyond which an amount is high: one in a hundred of a customer's own.
-_HIGH_DEVIATION = 3.0
+_HIGH_DEVIATION: Final = 3.0
 # The median of the last 16 gaps is a habit of one to two weeks for a usual customer.
-_GAPS = 16
+_GAPS: Final = 16
 # Three attempts within an hour are a burst: most customers make two a day.
-_BURST_COUNT = 3
+_BURST_COUNT: Final = 3
 
 
-def _small_attempts(windows: Windows, moment: Moment) -> tuple[int, float]:
+@compiled
+def _small_attempts(run: Run, windows: Integers, out: Reals) -> None:
     """Count of small attempts; the amount against their mean."""
-    start, end = moment.starts[windows[0]], moment.end
-    if start == end:
-        return 0, 0.0
-    limit = _SMALL_AMOUNT_UNITS * moment.minor_units
-    small = [amount for amount in moment.history.amounts[start:end] if amount <= limit]
-    total = sum(small)
-    return len(small), moment.amount * len(small) / total if total else 0.0
+    limit = _SMALL_AMOUNT_UNITS * run.minor_units
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        count = total = 0
+        for place in range(run.starts[number, windows[0, 0]], run.starts[number, -1]):
+            amount = words[row_at(words, place) + AMOUNT]
+            if amount <= limit:
+                count += 1
+                total += amount
+        out[number, 0] = count
+        out[number, 1] = run.events[number, EVENT_AMOUNT] * count / total if total else 0.0
 
 
-def _rising_amounts_run(windows: Windows, moment: Moment) -> tuple[int]:
-    merchant = moment.transaction.merchant_id
-    start, end = moment.starts[windows[0]], moment.end
-    if merchant is None or start == end:
-        return (1,)
-    details = moment.details
-    code = details.merchants.code_in_rows(merchant)
-    run, higher = 1, moment.amount
-    if code < 0:
-        return (run,)
-    merchants, amounts = details.merchants.rows, moment.history.amounts
-    for place in range(end - 1, start - 1, -1):
-        if merchants[place] == code:
-            if amounts[place] >= higher:
-                break
-            run, higher = run + 1, amounts[place]
-    return (run,)
+@compiled
+def _rising_amounts_run(run: Run, windows: Integers, out: Reals) -> None:
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        code = code_in_rows(words, MERCHANT, run.events[number, EVENT_THINGS + MERCHANT])
+        length, higher = 1, run.events[number, EVENT_AMOUNT]
+        if code > 0:
+            for place in range(run.starts[number, -1] - 1, run.starts[number, windows[0, 0]] - 1, -1):
+                if row_code(words, place, MERCHANT) == code:
+                    amount = words[row_at(words, place) + AMOUNT]
+                    if amount >= higher:
+                        break
+                    length, higher = length + 1, amount
+        out[number, 0] = length
 
 
-def _takeover_stage(moment: Moment) -> int:
-    profile, details, transaction = moment.profile, moment.details, moment.transaction
-    count = profile.transaction_count
-    if not count or transaction.device_id is None:
+@compiled
+def _takeover_stages(run: Run, _windows: Integers, out: Reals) -> None:
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        out[number, 0] = _takeover_stage(words, run.events[number], run.minor_units) if words[COUNT] else 0
+
+
+@compiled
+def _takeover_stage(words: Integers, event: Integers, minor_units: int) -> int:
+    device, merchant, now_ms = event[EVENT_THINGS + DEVICE], event[EVENT_THINGS + MERCHANT], event[EVENT_TIMESTAMP_MS]
+    if device == 0:
         return 0
-    now_ms = moment.timestamp_ms
-    since_ms = now_ms - DAY_MS
-    device_is_new = transaction.device_id not in details.devices.codes
-    device_ms = now_ms if device_is_new else details.last_new_device_ms
-    if device_ms <= since_ms:
+    device_ms = words[layout.LAST_NEW_DEVICE_MS] if known_entry(words, DEVICE, device) else now_ms
+    if device_ms <= now_ms - DAY_MS:
         return 0
-    merchant = transaction.merchant_id
-    merchant_is_new = merchant is not None and merchant not in details.merchants.codes
-    merchant_ms = now_ms if merchant_is_new else details.last_new_merchant_ms
+    merchant_is_new = merchant != 0 and not known_entry(words, MERCHANT, merchant)
+    merchant_ms = now_ms if merchant_is_new else words[layout.LAST_NEW_MERCHANT_MS]
     if merchant_ms < device_ms:
         return 1
-    usual = deviation(moment.amount, count, profile.amount_sum, profile.amount_squares, moment.minor_units)
-    return 3 if usual > _HIGH_DEVIATION else 2
+    return 3 if deviation(event[EVENT_AMOUNT], words, COUNT, minor_units) > _HIGH_DEVIATION else 2
 
 
-def _median_gap_ms(moment: Moment, start: int, end: int) -> int:
+@compiled
+def _median_gap_ms(words: Integers, start: int, end: int) -> int:
     """Median of the last gaps between rows `start` and `end` (the lower one of two), 0 with fewer than two rows."""
-    times = moment.history.timestamps_ms[max(start, end - _GAPS - 1) : end].tolist()
-    gaps = sorted(map(sub, times[1:], times))
-    return gaps[(len(gaps) - 1) // 2] if gaps else 0
+    first = max(start, end - _GAPS - 1)
+    count = max(0, end - first - 1)
+    gaps = np.empty(count, np.int64)
+    for place in range(count):
+        gaps[place] = words[row_at(words, first + place + 1)] - words[row_at(words, first + place)]
+    gaps.sort()
+    return gaps[(count - 1) // 2] if count else 0
 
 
-def _gaps(rows: Sequence[Feature], plan: StatePlan) -> Compute:
+@compiled
+def _gaps(run: Run, windows: Integers, out: Reals) -> None:
     """The gap before this attempt, and the gap before a burst that it belongs to, against the median gap."""
-    month = plan.window_number(rows[0].window_ms)
-    hour = plan.window_number(rows[1].window_ms)
-
-    def compute(moment: Moment) -> tuple[float, float]:
-        start, end, first = moment.starts[month], moment.end, moment.starts[hour]
+    month, hour = windows[0, 0], windows[1, 0]
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        start, end, first = run.starts[number, month], run.starts[number, -1], run.starts[number, hour]
+        out[number, 0], out[number, 1] = nan, 0.0
         if end - start < 2:
-            return MISSING, 0.0
-        times = moment.history.timestamps_ms
-        median = _median_gap_ms(moment, start, end)
-        ratio = (moment.timestamp_ms - times[end - 1]) / median if median else MISSING
-        if end - first + 1 < _BURST_COUNT or first <= start:
-            return ratio, 0.0
-        median = _median_gap_ms(moment, start, first)
-        return ratio, (times[first] - times[first - 1]) / median if median else 0.0
-
-    return compute
+            continue
+        median_ms = _median_gap_ms(words, start, end)
+        if median_ms:
+            out[number, 0] = (run.events[number, EVENT_TIMESTAMP_MS] - words[row_at(words, end - 1)]) / median_ms
+        if end - first + 1 >= _BURST_COUNT and first > start:
+            median_ms = _median_gap_ms(words, start, first)
+            if median_ms:
+                out[number, 1] = (words[row_at(words, first)] - words[row_at(words, first - 1)]) / median_ms
 
 
-def _presence_switches(windows: Windows, moment: Moment) -> tuple[int]:
-    start, end = moment.starts[windows[0]], moment.end
-    if start == end:
-        return (0,)
-    switches, before = 0, UNKNOWN_PRESENCE
-    for flags in (*moment.details.flags[start:end], card_presence(moment.transaction)):
-        presence = flags % DECLINED
-        if presence != UNKNOWN_PRESENCE:
-            switches += before not in (UNKNOWN_PRESENCE, presence)
-            before = presence
-    return (switches,)
+@compiled
+def _presence_switches(run: Run, windows: Integers, out: Reals) -> None:
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        switches, before = 0, UNKNOWN_PRESENCE
+        end = run.starts[number, -1]
+        for place in range(run.starts[number, windows[0, 0]], end + 1):
+            flags = row_flags(words, place) if place < end else run.events[number, EVENT_FLAGS]
+            presence = flags % DECLINED
+            if presence != UNKNOWN_PRESENCE:
+                switches += before not in (UNKNOWN_PRESENCE, presence)
+                before = presence
+        out[number, 0] = switches
 
 
-_SMALL = over_windows(_small_attempts)
+_SMALL = together(2, _small_attempts)
+_GAP_FAMILY = together(2, _gaps)
 
 FEATURES = (
     Feature(
@@ -140,7 +168,7 @@ FEATURES = (
         "Length of the run of rising amounts at this merchant in 24 hours, this one included",
         "customer",
         "run",
-        over_windows(_rising_amounts_run),
+        together(1, _rising_amounts_run),
         window_ms=DAY_MS,
     ),
     Feature(
@@ -149,7 +177,7 @@ FEATURES = (
         "In 24 hours: 1 new device, 2 then new merchant, 3 then high amount",
         "customer",
         "stage",
-        alone(_takeover_stage),
+        together(1, _takeover_stages),
     ),
     Feature(
         "gap_to_median_gap",
@@ -157,7 +185,7 @@ FEATURES = (
         "Time since the last attempt against the median of the last 16 gaps",
         "customer",
         "ratio to median",
-        _gaps,
+        _GAP_FAMILY,
         window_ms=30 * DAY_MS,
         missing="with fewer than two earlier attempts in 30 days",
     ),
@@ -167,7 +195,7 @@ FEATURES = (
         "With three attempts in an hour: the gap before them against the median gap, else 0",
         "customer",
         "ratio to median",
-        _gaps,
+        _GAP_FAMILY,
         window_ms=HOUR_MS,
         baseline_window_ms=30 * DAY_MS,
     ),
@@ -177,7 +205,7 @@ FEATURES = (
         "Switches between card present and not present in 24 hours",
         "customer",
         "switches",
-        over_windows(_presence_switches),
+        together(1, _presence_switches),
         window_ms=DAY_MS,
     ),
 )

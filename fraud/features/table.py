@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from math import nan
 from operator import attrgetter
 from typing import Literal
 
 import msgspec
+import numpy as np
 
-from fraud.features.moment import Moment
+from fraud.features.compiled import Integers, Reals
 from fraud.features.plan import ENTITY_KINDS, EntityPlan, StatePlan
+from fraud.features.run import Run
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -30,9 +31,12 @@ MISSING = nan
 
 FeatureKind = Literal["integer", "number", "boolean"]
 Value = float | int | bool
-# The values of a family's rows, in their order.
-Compute = Callable[[Moment], Sequence[Value]]
+# Writes the values of a family's rows, in their order, for each transaction of a run: float64 [n, rows].
+Compute = Callable[[Run, Reals], None]
 Family = Callable[[Sequence["Feature"], StatePlan], Compute]
+# As compiled code has it: with the numbers of each row's window and of its baseline window in `Run.starts`, int64
+# [rows, 2], -1 for none.
+Reader = Callable[[Run, Integers, Reals], None]
 
 
 @dataclass(frozen=True)
@@ -60,39 +64,21 @@ class Feature:
     needs: Literal["", "customers", "cards", "amounts", "first_times"] = ""
 
 
-def alone(compute: Callable[[Moment], Value]) -> Family:
-    """The family of one row whose function needs no window."""
-
-    def family(rows: Sequence[Feature], _plan: StatePlan) -> Compute:
-        _expect(rows, 1)
-        return lambda moment: (compute(moment),)
-
-    return family
-
-
-def together(count: int, compute: Compute) -> Family:
-    """The family of `count` rows that one function computes without a window."""
-
-    def family(rows: Sequence[Feature], _plan: StatePlan) -> Compute:
-        _expect(rows, count)
-        return compute
-
-    return family
-
-
-def over_windows(compute: Callable[[tuple[int, ...], Moment], Sequence[Value]]) -> Family:
-    """The family of rows that differ by customer window; called with their numbers in `Moment.starts`."""
+def together(count: int, reader: Reader) -> Family:
+    """The family of `count` rows that one compiled function reads off a run's customers."""
 
     def family(rows: Sequence[Feature], plan: StatePlan) -> Compute:
-        windows = tuple(plan.window_number(row.window_ms) for row in rows)
-        return partial(compute, windows)
+        if len(rows) != count:
+            raise ValueError(f"{', '.join(row.name for row in rows)}: their family computes {count} values")
+        windows = np.array(
+            [
+                [plan.window_number(length) if length else -1 for length in (row.window_ms, row.baseline_window_ms)]
+                for row in rows
+            ]
+        )
+        return lambda run, out: reader(run, windows, out)
 
     return family
-
-
-def _expect(rows: Sequence[Feature], count: int) -> None:
-    if len(rows) != count:
-        raise ValueError(f"{', '.join(row.name for row in rows)}: their family computes {count} values")
 
 
 @dataclass(frozen=True)
@@ -163,14 +149,44 @@ class FeatureSet:
             counts_first_times=any(row.needs == "first_times" for row in rows),
         )
 
-    def functions(self, plan: StatePlan) -> list[tuple[str, Compute]]:
-        """The functions whose values, one after the other, are those of the rows, each with what it reads: a kind of
-        entity, or the customer. `plan` is this set's own.
+    def families(self, plan: StatePlan) -> list[tuple[str, slice, Compute]]:
+        """What computes the rows: what it reads (a kind of entity, or the customer), which rows, and how. `plan` is
+        this set's own.
         """
-        return [(self._read_by(rows), family(rows, plan)) for family, rows in self._families]
+        found = []
+        start = 0
+        for family, rows in self._families:
+            columns = slice(start, start + len(rows))
+            found.append((self._read_by(rows), columns, family(rows, plan)))
+            start = columns.stop
+        return found
+
+    def columns(self, matrix: Reals) -> list[list[Value]]:
+        """The values of float64 [n, features] as they stand in a decision, by feature: n numbers of the row's kind."""
+        return [_values(row.kind, values) for row, values in zip(self.rows, matrix.T, strict=True)]
 
     def _read_by(self, rows: Sequence[Feature]) -> str:
         kinds = {row.entity for row in rows} & set(ENTITY_KINDS)
         if len(kinds) > 1:
             raise ValueError(f"feature set {self.name}: one family reads one kind of entity, not {sorted(kinds)}")
         return kinds.pop() if kinds else "customer"
+
+
+_TYPES: dict[FeatureKind, type[Value]] = {"integer": int, "number": float, "boolean": bool}
+
+
+def typed(kind: FeatureKind, value: float) -> Value:
+    """A value of the matrix as it stands in a decision."""
+    return value if value != value else _TYPES[kind](value)  # noqa: PLR0124
+
+
+def _values(kind: FeatureKind, values: Reals) -> list[Value]:
+    found: list[Value]
+    if kind == "number":
+        found = values.tolist()
+        return found
+    missing = np.isnan(values)
+    found = np.where(missing, 0, values).astype(np.int64 if kind == "integer" else np.bool_).tolist()
+    for place in np.flatnonzero(missing).tolist():
+        found[place] = MISSING
+    return found

@@ -3,135 +3,119 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
+from typing import Final
 
-from fraud.features.details import DECLINED
-from fraud.features.moment import Moment
-from fraud.features.plan import StatePlan
-from fraud.features.table import (
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
-    MISSING,
-    Compute,
-    Family,
-    Feature,
-    FeatureKind,
-    Value,
-    over_windows,
+import numpy as np
+
+from fraud.features.compiled import Integers, Reals, compiled, integers_at
+from fraud.features.customer_words import (
+    AMOUNT,
+    CATEGORY,
+    COUNTRY,
+    DEVICE,
+    EVENT_ADDRESS,
+    EVENT_AMOUNT,
+    EVENT_FLAGS,
+    EVENT_THINGS,
+    EVENT_TIMESTAMP_MS,
+    MERCHANT,
+    code_in_rows,
+    row_at,
+    row_code,
+    row_flags,
+    table_count,
 )
+from fraud.features.presence import DECLINED
+from fraud.features.run import Run
+from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, Family, Feature, FeatureKind, together
 
 _LENGTHS_MS = {"10m": 10 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS}
-_HOURS_IN_30_DAYS = 720
-
-# 1 for the flags of a declined attempt, 0 for others.
-_IS_DECLINED = bytes(int(flags >= DECLINED) for flags in range(256))
-
-Windows = tuple[int, ...]
+_HOURS_IN_30_DAYS: Final = 720
 
 
-def _attempts(rows: Sequence[Feature], plan: StatePlan) -> Compute:
-    """Counts, sums and maxima, each in every window; windows come three times, in that order."""
-    windows = [plan.window_number(row.window_ms) for row in rows[: len(rows) // 3]]
-
-    def compute(moment: Moment) -> list[Value]:
-        # From the shortest window to the longest, so that each row is looked at once.
-        amounts, starts, unit = moment.history.amounts, moment.starts, moment.minor_units
-        total = highest = moment.amount
-        total_units = highest_units = total / unit
-        until = moment.end
-        after = until + 1
-        counts: list[Value] = []
-        sums: list[Value] = []
-        maxima: list[Value] = []
-        for window in windows:
-            start = starts[window]
-            if start < until:
-                part = amounts[start:until].tolist()
-                total += sum(part)
-                total_units = total / unit
-                highest_of_part = max(part)
-                if highest_of_part > highest:
-                    highest = highest_of_part
-                    highest_units = highest / unit
-                until = start
-            counts.append(after - start)
-            sums.append(total_units)
-            maxima.append(highest_units)
-        return counts + sums + maxima
-
-    return compute
+@compiled
+def _attempts(run: Run, windows: Integers, out: Reals) -> None:
+    """Counts, sums and maxima, each in every window, from the shortest to the longest; windows come three times."""
+    lengths = len(windows) // 3
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        total = highest = run.events[number, EVENT_AMOUNT]
+        end = until = run.starts[number, -1]
+        for length in range(lengths):
+            start = run.starts[number, windows[length, 0]]
+            for place in range(start, until):
+                amount = words[row_at(words, place) + AMOUNT]
+                total += amount
+                highest = max(highest, amount)
+            until = min(start, until)
+            out[number, length] = end + 1 - start
+            out[number, lengths + length] = total / run.minor_units
+            out[number, 2 * lengths + length] = highest / run.minor_units
 
 
-def _declined(windows: Windows, moment: Moment) -> list[int]:
-    now = int(moment.transaction.auth_result == "declined")
-    starts, end = moment.starts, moment.end
-    first = starts[windows[-1]]
-    declined = moment.details.flags[first:end].translate(_IS_DECLINED)
-    if 1 not in declined:
-        return [now] * len(windows)
-    return [now + declined.count(1, starts[window] - first) for window in windows]
+@compiled
+def _declined(run: Run, windows: Integers, out: Reals) -> None:
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        count = int(run.events[number, EVENT_FLAGS] >= DECLINED)
+        until = run.starts[number, -1]
+        for length in range(len(windows)):
+            start = run.starts[number, windows[length, 0]]
+            for place in range(start, until):
+                count += row_flags(words, place) >= DECLINED
+            until = min(start, until)
+            out[number, length] = count
 
 
-def _distinct(rows: Sequence[Feature], plan: StatePlan) -> Compute:
-    """Merchants, categories, countries and devices, each in every window; windows come four times, in that order."""
-    windows = [plan.window_number(row.window_ms) for row in rows[: len(rows) // 4]]
-
-    def compute(moment: Moment) -> list[Value]:
-        details, transaction, end = moment.details, moment.transaction, moment.end
-        # From the shortest window to the longest, so that each row is looked at once.
-        starts = [moment.starts[window] for window in windows]
-        values: list[Value] = []
-        for column, thing in (
-            (details.merchants, transaction.merchant_id),
-            (details.categories, transaction.merchant_category),
-            (details.countries, transaction.country),
-            (details.devices, transaction.device_id),
-        ):
-            current = column.code_in_rows(thing)
-            if current > 0 and len(column.codes) == 1 and column.former is None:
-                # Most customers have one country and one device all their life.
-                values += [1] * len(starts)
-                continue
-            # No thing (0) is none of them; -1 stands for one that is in no row.
-            different = {0, current}
-            until = end
-            for start in starts:
-                if start < until:
-                    different.update(column.rows[start:until])
-                    until = start
-                values.append(len(different) - 1)
-        return values
-
-    return compute
+@compiled
+def _distinct(run: Run, windows: Integers, out: Reals) -> None:
+    """Merchants, categories, countries and devices, each in every window, from the shortest; windows come four times."""
+    lengths = len(windows) // 4
+    seen = np.zeros(1, np.int64)
+    mark = 0
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        for kind, table in enumerate((MERCHANT, CATEGORY, COUNTRY, DEVICE)):
+            mark += 1
+            if len(seen) <= table_count(words, table):
+                seen = np.zeros(2 * table_count(words, table) + 1, np.int64)
+            current = code_in_rows(words, table, run.events[number, EVENT_THINGS + table])
+            different = int(current != 0)
+            seen[max(current, 0)] = mark
+            # No thing counts as none.
+            seen[0] = mark
+            until = run.starts[number, -1]
+            for length in range(lengths):
+                start = run.starts[number, windows[length, 0]]
+                for place in range(start, until):
+                    code = row_code(words, place, table)
+                    different += seen[code] != mark
+                    seen[code] = mark
+                until = min(start, until)
+                out[number, kind * lengths + length] = different
 
 
-def _pace(rows: Sequence[Feature], plan: StatePlan) -> Compute:
+@compiled
+def _pace(run: Run, windows: Integers, out: Reals) -> None:
     """Count of the last hour against the monthly mean; seconds since the last attempt, and since the last at this
     merchant.
     """
-    month = plan.window_number(rows[0].baseline_window_ms)
-    hour = plan.window_number(rows[0].window_ms)
-
-    def compute(moment: Moment) -> tuple[float, float, float]:
-        start, end, timestamps = moment.starts[month], moment.end, moment.history.timestamps_ms
-        count = end - start
-        ratio = (end - moment.starts[hour] + 1) * _HOURS_IN_30_DAYS / (count + 1)
-        if not count:
-            return ratio, MISSING, MISSING
-        since_last = (moment.timestamp_ms - timestamps[end - 1]) / 1_000
-        merchant = moment.transaction.merchant_id
-        merchants = moment.details.merchants
-        code = merchants.code_in_rows(merchant)
-        if code <= 0:
-            return ratio, since_last, MISSING
-        latest_first = merchants.rows[start:end]
-        if code not in latest_first:
-            return ratio, since_last, MISSING
-        latest_first.reverse()
-        last = end - 1 - latest_first.index(code)
-        return ratio, since_last, (moment.timestamp_ms - timestamps[last]) / 1_000
-
-    return compute
+    hour, month = windows[0, 0], windows[0, 1]
+    for number in range(len(run.events)):
+        words, timestamp_ms = integers_at(run.events[number, EVENT_ADDRESS]), run.events[number, EVENT_TIMESTAMP_MS]
+        start, end = run.starts[number, month], run.starts[number, -1]
+        out[number, 0] = (end - run.starts[number, hour] + 1) * _HOURS_IN_30_DAYS / (end - start + 1)
+        out[number, 1:] = nan
+        if start == end:
+            continue
+        out[number, 1] = (timestamp_ms - words[row_at(words, end - 1)]) / 1_000
+        code = code_in_rows(words, MERCHANT, run.events[number, EVENT_THINGS + MERCHANT])
+        if code > 0:
+            for place in range(end - 1, start - 1, -1):
+                if row_code(words, place, MERCHANT) == code:
+                    out[number, 2] = (timestamp_ms - words[row_at(words, place)]) / 1_000
+                    break
 
 
 def _rows(
@@ -165,7 +149,7 @@ def _distinct_rows() -> list[Feature]:
             f"Different {what} in {length}, this one's included",
             "customer",
             f"distinct {what}",
-            _distinct,
+            _DISTINCT,
             window_ms=_LENGTHS_MS[length],
         )
         for what in ("merchants", "categories", "countries", "devices")
@@ -175,17 +159,20 @@ def _distinct_rows() -> list[Feature]:
 
 _ALL = ("10m", "1h", "24h", "7d", "30d")
 _SHORT = ("1h", "24h", "7d")
+_ATTEMPTS = together(3 * len(_ALL), _attempts)
+_DISTINCT = together(4 * len(_SHORT), _distinct)
+_PACE = together(3, _pace)
 
 FEATURES = (
-    *_rows("customer_count_{}", "integer", "Attempts in {}, this one included", "count", _attempts, _ALL),
-    *_rows("customer_sum_{}", "number", "Base amount attempted in {}, this one included", "sum", _attempts, _ALL),
-    *_rows("customer_maximum_{}", "number", "Highest base amount in {}, this one included", "maximum", _attempts, _ALL),
+    *_rows("customer_count_{}", "integer", "Attempts in {}, this one included", "count", _ATTEMPTS, _ALL),
+    *_rows("customer_sum_{}", "number", "Base amount attempted in {}, this one included", "sum", _ATTEMPTS, _ALL),
+    *_rows("customer_maximum_{}", "number", "Highest base amount in {}, this one included", "maximum", _ATTEMPTS, _ALL),
     *_rows(
         "customer_declined_count_{}",
         "integer",
         "Declined attempts in {}, this one included",
         "count declined",
-        over_windows(_declined),
+        together(4, _declined),
         _ALL[:4],
     ),
     *_distinct_rows(),
@@ -195,7 +182,7 @@ FEATURES = (
         "Attempts in the last hour against the hourly mean of 30 days",
         "customer",
         "ratio of counts",
-        _pace,
+        _PACE,
         window_ms=HOUR_MS,
         baseline_window_ms=30 * DAY_MS,
     ),
@@ -205,7 +192,7 @@ FEATURES = (
         "Seconds since the customer's last attempt",
         "customer",
         "gap",
-        _pace,
+        _PACE,
         window_ms=30 * DAY_MS,
         missing="without an earlier attempt in 30 days",
     ),
@@ -215,7 +202,7 @@ FEATURES = (
         "Seconds since the customer's last attempt at this merchant",
         "customer",
         "gap at merchant",
-        _pace,
+        _PACE,
         window_ms=30 * DAY_MS,
         missing="without an earlier attempt there in 30 days",
     ),

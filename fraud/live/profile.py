@@ -8,6 +8,7 @@ from operator import attrgetter
 import msgspec
 
 from fraud.bootstrap import Artefacts, state_limits
+from fraud.features.customer_record import amounts_of, details_of
 from fraud.features.customer_state import CustomerState
 from fraud.features.snapshot import SnapshotRefusedError, decode_customer
 from fraud.live.dynamodb_client import dynamodb_client
@@ -105,29 +106,29 @@ def _described(
     last: Sequence[StoredDecision],
     base_currency: str,
 ) -> KnownCustomer:
-    profile, details = state.profile, state.details
+    amounts, details = amounts_of(state), details_of(state)
     habits: dict[str, list[str]] = {}
     hours: dict[int, int] = {}
     if details is not None:
         habits = {
-            "merchants": list(details.merchants.codes),
-            "categories": list(details.categories.codes),
-            "countries": list(details.countries.codes),
-            "devices": list(details.devices.codes),
-            "cards": list(details.cards),
-            "counterparties": list(details.counterparties),
+            "merchants": details.merchants.known,
+            "categories": details.categories.known,
+            "countries": details.countries.known,
+            "devices": details.devices.known,
+            "cards": details.cards.known,
+            "counterparties": details.counterparties.known,
         }
         hours = {hour: count for hour, count in enumerate(details.hour_counts) if count}
-    first_ms = profile.first_seen_ms or (records[0].stored.transaction.timestamp_ms if records else state.newest_ms)
+    first_ms = state.first_seen_ms or (records[0].stored.transaction.timestamp_ms if records else state.newest_ms)
     return KnownCustomer(
         user_id=user_id,
         events=state.sequence,
         snapshot_events=0 if snapshot is None else snapshot.sequence,
         first_seen=timestamp_to_text(first_ms),
         newest=timestamp_to_text(state.newest_ms),
-        payments=profile.transaction_count,
-        amount_mean=profile.amount_sum / profile.transaction_count if profile.transaction_count else None,
-        amount_maximum=profile.amount_maximum,
+        payments=amounts.count,
+        amount_mean=amounts.total / amounts.count if amounts.count else None,
+        amount_maximum=amounts.maximum,
         base_currency=base_currency,
         home_country=None if details is None else details.home_country,
         usual_hours=hours,

@@ -64,7 +64,7 @@ async def _history(tables: DynamoCustomerTables, extraction: Extraction) -> Asyn
         stored = record.stored
         if stored.late or stored.transaction.event_type != "authorisation":
             continue
-        for event in entity_events(extraction, stored.transaction, stored.origin, first_time=stored.first_time):
+        for event in entity_events(extraction, stored.transaction, stored.origin.offset, first_time=stored.first_time):
             yield stored.origin.source, event
 
 

@@ -1,0 +1,76 @@
+"""Quotients of integers above 64 bits, rounded once: what Python's `/` gives of the same integers."""
+
+from __future__ import annotations
+
+from math import ldexp
+from typing import Final
+
+import numpy as np
+from numpy import uint64
+
+from fraud.features.compiled import compiled
+
+_LOW = uint64((1 << 32) - 1)
+_HALF = uint64(32)
+_ONE = uint64(1)
+_ZERO = uint64(0)
+_TOP = uint64(63)
+# Above the 53 bits of a float64 one for rounding and one that says whether anything follows.
+_QUOTIENT_BITS: Final = 55
+# The largest integers that a float64 holds exactly.
+_EXACT = 1 << 53
+
+
+@compiled
+def _product(one: uint64, other: uint64) -> tuple[uint64, uint64]:
+    """The upper and lower 64 bits of a product."""
+    one_high, one_low, other_high, other_low = one >> _HALF, one & _LOW, other >> _HALF, other & _LOW
+    low = one_low * other_low
+    middle = one_high * other_low + (low >> _HALF)
+    also = one_low * other_high + (middle & _LOW)
+    return one_high * other_high + (middle >> _HALF) + (also >> _HALF), (also << _HALF) | (low & _LOW)
+
+
+@compiled
+def _quotient(high: uint64, low: uint64, divisor: uint64) -> float:
+    """`(high 2^64 + low) / divisor`, rounded half-even; the divisor is below 2^63."""
+    if high == _ZERO and low == _ZERO:
+        return 0.0
+    quotient, remainder, bits, bit = _ZERO, _ZERO, 0, 128
+    rest_high, rest_low = high, low
+    # Long division, bit by bit from the top, until the quotient has enough bits; below the lowest bit zeros follow.
+    while bits < _QUOTIENT_BITS and (bit > 0 or remainder != _ZERO):
+        remainder = (remainder << _ONE) | (rest_high >> _TOP)
+        rest_high = (rest_high << _ONE) | (rest_low >> _TOP)
+        rest_low = rest_low << _ONE
+        bit -= 1
+        quotient = quotient << _ONE
+        if remainder >= divisor:
+            remainder -= divisor
+            quotient |= _ONE
+        if quotient != _ZERO:
+            bits += 1
+    if remainder != _ZERO or rest_high != _ZERO or rest_low != _ZERO:
+        quotient |= _ONE
+    return ldexp(float(np.int64(quotient)), bit)
+
+
+@compiled
+def variance(count: int, total: int, squares_high: int, squares_low: int) -> float:
+    """The variance of `count` integers, from their total and their sum of squares in limbs of 62 bits.
+
+    (count * squares - total * total) / (count * count): in integers until the division, so there is no cancellation.
+    """
+    if squares_high == 0 and squares_low < _EXACT // count and count < 1 << 26:
+        return (count * squares_low - total * total) / (count * count)
+    times = uint64(count)
+    low_limb = uint64(squares_low) | (uint64(squares_high) << uint64(62))
+    high_limb = uint64(squares_high) >> uint64(2)
+    high, low = _product(times, low_limb)
+    high += times * high_limb
+    taken_high, taken_low = _product(uint64(total), uint64(total))
+    high -= taken_high
+    if low < taken_low:
+        high -= _ONE
+    low -= taken_low
+    return _quotient(high, low, times * times)
