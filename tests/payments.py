@@ -157,7 +157,7 @@ class Bench:
             for start in range(0, len(messages), batch_size):
                 batch = messages[start : start + batch_size]
                 result = await self.pipeline.process(batch, self.labels)
-                outcomes.extend(_outcomes(len(batch), result))
+                outcomes.extend(self._outcomes(len(batch), result))
                 if after_batch is not None:
                     after_batch(result)
             return outcomes
@@ -170,15 +170,15 @@ class Bench:
         assert last.what == "decided"
         return dict(zip(self.names, last.values, strict=True))
 
-
-def _outcomes(count: int, result: BatchResult) -> list[Outcome]:
-    outcomes = [Outcome("warmed or recorded")] * count
-    for row, position in enumerate(result.positions):
-        canonical = b"" if result.decided is None else result.decided.canonical[row]
-        late = bool(result.gathered.late[row])
-        outcomes[position] = Outcome("decided", list(result.gathered.rows[row]), late, canonical)
-    for position, error in result.refused:
-        outcomes[position] = Outcome(error.code)
-    for position in result.duplicates:
-        outcomes[position] = Outcome("duplicate")
-    return outcomes
+    def _outcomes(self, count: int, result: BatchResult) -> list[Outcome]:
+        outcomes = [Outcome("warmed or recorded")] * count
+        columns = self.artefacts.feature_set.columns(result.gathered.matrix)
+        for row, position in enumerate(result.positions):
+            canonical = b"" if result.decided is None else result.decided.canonical[row]
+            late = bool(result.gathered.late[row])
+            outcomes[position] = Outcome("decided", [column[row] for column in columns], late, canonical)
+        for position, error in result.refused:
+            outcomes[position] = Outcome(error.code)
+        for position in result.duplicates:
+            outcomes[position] = Outcome("duplicate")
+        return outcomes

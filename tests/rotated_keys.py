@@ -99,7 +99,8 @@ def _record(result: BatchResult, origins: Sequence[Origin], place: int) -> Histo
 
 def values(stores: Stores) -> list[dict[str, Value]]:
     """The feature values of all that was decided, by name."""
-    return [dict(zip(stores.names, row, strict=True)) for result in stores.batches for row in result.gathered.rows]
+    rows = [row for result in stores.batches for row in result.gathered.matrix.tolist()]
+    return [dict(zip(stores.names, row, strict=True)) for row in rows]
 
 
 def refusals(stores: Stores) -> list[str]:

@@ -27,6 +27,7 @@ from fraud.features.customer_words import (
     EVENT_TIMESTAMP_MS,
     FLAG_BITS,
     HASH,
+    KNOWN,
     KNOWN_MERCHANTS,
     KNOWN_OTHERS,
     LIMB_BITS,
@@ -39,7 +40,9 @@ from fraud.features.customer_words import (
     ROW_WIDTH,
     ROWS_AT,
     TABLE_COUNT,
+    TABLE_WORDS,
     TABLES_AT,
+    TAKEN,
     TAKEN_UP,
     USED,
     USUAL_PLACES,
@@ -111,7 +114,7 @@ def _section_without_room(words: Integers, event: Integers, detailed: bool) -> i
         for table in range(TABLE_COUNT):
             thing = event[EVENT_THINGS + (COUNTRY if table == COUNTRY_COUNTS else table)]
             count = table_count(words, table)
-            end = words[TABLES_AT + 2 * table + 2] if table < TABLE_COUNT - 1 else words[ROWS_AT]
+            end = table_start(words, table + 1) if table < TABLE_COUNT - 1 else words[ROWS_AT]
             is_full = table_start(words, table) + WIDTHS[table] * (count + 1) > end
             # Tables that no rows name give the place of what they forget to what is new.
             reuses = table > DEVICE and count == KNOWN_OTHERS
@@ -223,14 +226,11 @@ def _take_up(words: Integers, table: int, thing: int, used: int) -> int:
     Of as many known things as are remembered the least recently used is forgotten.
     """
     width, start, count = WIDTHS[table], table_start(words, table), table_count(words, table)
-    oldest = known = 0
-    for entry in range(start, start + width * count, width):
-        if words[entry + USED] >> DAY_BITS:
-            known += 1
-            if oldest == 0 or words[entry + USED] < words[oldest + USED]:
-                oldest = entry
-    if known >= (KNOWN_MERCHANTS if table == MERCHANT else KNOWN_OTHERS):
-        words[oldest + USED] = 0
+    known = TABLES_AT + TABLE_WORDS * table + KNOWN
+    if words[known] >= (KNOWN_MERCHANTS if table == MERCHANT else KNOWN_OTHERS):
+        words[_least_recently_used(words, table) + USED] = 0
+        words[known] -= 1
+    words[known] += 1
     taken = entry_of(words, table, thing)
     if taken == 0:
         for entry in range(start, start + width * count, width):
@@ -241,7 +241,7 @@ def _take_up(words: Integers, table: int, thing: int, used: int) -> int:
                 break
     if taken == 0:
         taken = start + width * count
-        words[TABLES_AT + 2 * table + 1] = count + 1
+        words[TABLES_AT + TABLE_WORDS * table + TAKEN] = count + 1
     words[taken + HASH] = thing
     words[taken + USED] = used
     words[taken + AMOUNTS : taken + width] = 0
@@ -249,8 +249,19 @@ def _take_up(words: Integers, table: int, thing: int, used: int) -> int:
 
 
 @compiled
+def _least_recently_used(words: Integers, table: int) -> int:
+    width, start = WIDTHS[table], table_start(words, table)
+    oldest = 0
+    for entry in range(start, start + width * table_count(words, table), width):
+        used = words[entry + USED]
+        if used >> DAY_BITS and (oldest == 0 or used < words[oldest + USED]):
+            oldest = entry
+    return oldest
+
+
+@compiled
 def _is_in_rows(words: Integers, table: int, code: int) -> bool:
-    for place in range(words[ROW_COUNT]):
+    for place in range(words[ROW_COUNT]):  # noqa: SIM110 (compiled code has no generators)
         if row_code(words, place, table) == code:
             return True
     return False
@@ -272,7 +283,7 @@ def _count_country(
                 if fewer < 0 or (fewer == 0 and words[other + TAKEN_UP] < words[entry + TAKEN_UP]):
                     entry = other
         else:
-            words[TABLES_AT + 2 * COUNTRY_COUNTS + 1] = count + 1
+            words[TABLES_AT + TABLE_WORDS * COUNTRY_COUNTS + TAKEN] = count + 1
         words[entry] = country
         words[entry + TAKEN_UP] = stamp
         words[entry + PAYMENTS] = 0

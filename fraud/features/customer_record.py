@@ -132,7 +132,8 @@ def details_of(state: CustomerState) -> Details | None:
 def _column(state: CustomerState, table: Table, word: int) -> list[int]:
     """One word of each entry of a table."""
     words, width = state.words, layout.WIDTHS[table]
-    start, count = words[layout.TABLES_AT + 2 * table : layout.TABLES_AT + 2 * table + 2]
+    directory = layout.TABLES_AT + layout.TABLE_WORDS * table
+    start, count = words[directory], words[directory + layout.TAKEN]
     return words[start + word : start + width * count : width].tolist()
 
 
@@ -170,8 +171,10 @@ def _country_counts(state: CustomerState) -> dict[str, int]:
 
 
 def lay_out(state: CustomerState, times_ms: Sequence[int], amounts: Sequence[int], details: Details | None) -> None:
-    """Put rows, and details where the state is to have them, into a state that has none yet."""
+    """Put these rows, and details where the state is to have them, in the place of its own."""
     words = state.words
+    del words[layout.DETAILED_HEADER if state.names else layout.PLAIN_HEADER :]
+    words[layout.ROWS_AT] = len(words)
     words[layout.ROW_COUNT] = len(times_ms)
     if not state.names:
         words.extend(chain.from_iterable(zip(times_ms, amounts, strict=True)))
@@ -230,8 +233,10 @@ def _entries(table: Table, things: Things, details: Details) -> list[tuple[int, 
 def _lay_out_table(
     state: CustomerState, table: Table, entries: Sequence[tuple[int, ...]], names: Sequence[str]
 ) -> None:
-    state.words[layout.TABLES_AT + 2 * table] = len(state.words)
-    state.words[layout.TABLES_AT + 2 * table + 1] = len(entries)
+    directory = layout.TABLES_AT + layout.TABLE_WORDS * table
+    state.words[directory] = len(state.words)
+    state.words[directory + layout.TAKEN] = len(entries)
+    state.words[directory + layout.KNOWN] = sum(entry[layout.USED] != 0 for entry in entries)
     state.words.extend(chain.from_iterable(entries))
     few = table in {Table.CATEGORY, Table.COUNTRY}
     state.names[table] = list(map(intern, names)) if few else list(names)
@@ -256,7 +261,6 @@ def rename(state: CustomerState, names: Mapping[str, str]) -> bool:
         counterparties=_renamed(details.counterparties, names),
     )
     times_ms, amounts = rows_of(state)
-    del state.words[layout.DETAILED_HEADER :]
     lay_out(state, times_ms, amounts, details)
     return True
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from fraud.features.compiled import Integers, compiled, integers_at
+from fraud.features.compiled import Integers, compiled
 
 # What a person uses: some dozens of merchants in a quarter; with fewer slots the weekly bakery would come back as new.
 # Least recently used goes first. Bounded, so that a scripted customer cannot fill the memory.
@@ -58,8 +58,11 @@ PLACE_COUNT: Final = 17
 PLACES: Final = 18
 VISITS: Final = PLACES + USUAL_PLACES
 HOUR_COUNTS: Final = VISITS + USUAL_PLACES
-# Of each table where it starts and how many of its places are taken.
+# Of each table where it starts, how many of its places are taken, and how many things are known.
 TABLES_AT: Final = HOUR_COUNTS + HOURS
+TABLE_WORDS: Final = 3
+TAKEN: Final = 1
+KNOWN: Final = 2
 
 
 class Table(IntEnum):
@@ -85,7 +88,7 @@ CARD: Final = int(Table.CARD)
 COUNTERPARTY: Final = int(Table.COUNTERPARTY)
 COUNTRY_COUNTS: Final = int(Table.COUNTRY_COUNTS)
 TABLE_COUNT: Final = len(Table)
-DETAILED_HEADER: Final = TABLES_AT + 2 * TABLE_COUNT
+DETAILED_HEADER: Final = TABLES_AT + TABLE_WORDS * TABLE_COUNT
 
 # An entry: the hash of the name, 0 if the place is free; when it was last used, as the number of the payment (0: it is
 # forgotten), above the day on which it was first used.
@@ -130,13 +133,13 @@ DETAILED_EVENT: Final = 12
 @compiled
 def table_start(words: Integers, table: int) -> int:
     """The word at which a table starts."""
-    return int(words[TABLES_AT + 2 * table])
+    return int(words[TABLES_AT + TABLE_WORDS * table])
 
 
 @compiled
 def table_count(words: Integers, table: int) -> int:
     """How many places of a table are taken."""
-    return int(words[TABLES_AT + 2 * table + 1])
+    return int(words[TABLES_AT + TABLE_WORDS * table + TAKEN])
 
 
 @compiled
@@ -226,13 +229,3 @@ def drop_expired(words: Integers, retention_ms: int) -> None:
 def day_of(words: Integers, timestamp_ms: int) -> int:
     """Whole days since the customer was first seen; 0 for an event from before that."""
     return max(0, (timestamp_ms - int(words[FIRST_SEEN_MS])) // _DAY_MS)
-
-
-@compiled
-def known_things(address: int, table: int) -> int:
-    """How many things of a table are known."""
-    words = integers_at(address)
-    known, width, start = 0, WIDTHS[table], table_start(words, table)
-    for entry in range(start, start + width * table_count(words, table), width):
-        known += words[entry + USED] >> DAY_BITS != 0
-    return int(known)

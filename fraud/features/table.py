@@ -163,7 +163,17 @@ class FeatureSet:
 
     def columns(self, matrix: Reals) -> list[list[Value]]:
         """The values of float64 [n, features] as they stand in a decision, by feature: n numbers of the row's kind."""
-        return [_values(row.kind, values) for row, values in zip(self.rows, matrix.T, strict=True)]
+        columns: list[list[Value]] = [[]] * len(self.rows)
+        for kind, dtype in (("integer", np.int64), ("number", np.float64), ("boolean", np.bool_)):
+            places = [place for place, row in enumerate(self.rows) if row.kind == kind]
+            values = matrix.T[places]
+            if kind != "number":
+                missing = np.isnan(values)
+                values = np.where(missing, 0, values).astype(dtype).astype(object)
+                values[missing] = MISSING
+            for place, column in zip(places, values.tolist(), strict=True):
+                columns[place] = column
+        return columns
 
     def _read_by(self, rows: Sequence[Feature]) -> str:
         kinds = {row.entity for row in rows} & set(ENTITY_KINDS)
@@ -178,15 +188,3 @@ _TYPES: dict[FeatureKind, type[Value]] = {"integer": int, "number": float, "bool
 def typed(kind: FeatureKind, value: float) -> Value:
     """A value of the matrix as it stands in a decision."""
     return value if value != value else _TYPES[kind](value)  # noqa: PLR0124
-
-
-def _values(kind: FeatureKind, values: Reals) -> list[Value]:
-    found: list[Value]
-    if kind == "number":
-        found = values.tolist()
-        return found
-    missing = np.isnan(values)
-    found = np.where(missing, 0, values).astype(np.int64 if kind == "integer" else np.bool_).tolist()
-    for place in np.flatnonzero(missing).tolist():
-        found[place] = MISSING
-    return found

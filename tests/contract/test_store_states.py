@@ -56,7 +56,7 @@ def process(customers: Any, entities: Any, *batches: list[TransactionMessage]) -
             timings=StageTimings(lambda: 0.0),
             period=Period(),
         )
-        rows.extend(asyncio.run(pipeline.process(batch, labels)).gathered.rows)
+        rows.extend(asyncio.run(pipeline.process(batch, labels)).gathered.matrix.tolist())
     return rows
 
 

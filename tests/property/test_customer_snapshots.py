@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import replace
 from random import Random
 
@@ -15,8 +14,8 @@ from payments import HOUR_MS, MINUTE_MS, START_MS, Bench, admission, payment
 
 from fraud.bootstrap import state_limits
 from fraud.features import FEATURE_SETS
+from fraud.features.customer_record import amounts_of, rows_of
 from fraud.features.customer_state import CustomerState
-from fraud.features.moment import Moment
 from fraud.features.plan import StatePlan
 from fraud.features.profile_values import PROFILE_FIELDS
 from fraud.features.snapshot import (
@@ -47,8 +46,8 @@ def pass_through_bytes(bench: Bench) -> None:
 
 def profile_values(state: CustomerState, plan: StatePlan, settings: Settings) -> list[object]:
     last = admission(settings).admit(payment("last", 100 * HOUR_MS))
-    moment = Moment(last, state, plan, 100)
-    return [field.read(moment) for field in PROFILE_FIELDS.values() if plan.detailed or not field.detailed]
+    fields = [field for field in PROFILE_FIELDS.values() if plan.detailed or not field.detailed]
+    return [field.read(state, last.timestamp_ms, 100) for field in fields]
 
 
 def compare(sequence: Sequence, cuts: set[int], settings: Settings, feature_set_name: str) -> None:
@@ -89,8 +88,9 @@ def test_sums_of_squares_pass_64_bits() -> None:
     bench = Bench(USUAL_LIMITS, "default")
     bench.run([payment(f"t{number}", number, 900_000_000) for number in range(20)])
     (state,), plan = states_of(bench).values(), plan_of(bench)
-    assert state.profile.amount_squares > 2**64
-    assert decode_customer(encode_customer(state, plan), plan).profile.amount_squares == state.profile.amount_squares
+    amounts = amounts_of(state)
+    assert (amounts.squares_high << 62) + amounts.squares_low == 20 * (900_000_000 * 100) ** 2 > 2**64
+    assert amounts_of(decode_customer(encode_customer(state, plan), plan)) == amounts
 
 
 @pytest.fixture
@@ -152,6 +152,6 @@ def test_damaged_bytes_are_refused(length: int, more: bytes) -> None:
 def test_a_new_customer_goes_through_bytes_too(state_and_plan: tuple[CustomerState, StatePlan]) -> None:
     _, plan = state_and_plan
     state = decode_customer(encode_customer(CustomerState(plan, sequence=7), plan), plan)
-    assert (state.sequence, state.newest_ms, len(state.history.timestamps_ms)) == (7, 0, 0)
+    assert (state.sequence, state.newest_ms, rows_of(state)) == (7, 0, ([], []))
     assert not state.is_forgotten(START_MS, plan)
-    assert math.isclose(state.profile.amount_sum, 0)
+    assert amounts_of(state).total == 0

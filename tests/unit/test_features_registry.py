@@ -41,9 +41,8 @@ def first_values(name: str) -> dict[str, Value]:
     chosen = feature_set(name)
     extraction = Extraction(chosen, chosen.plan(StateLimits()), 2)
     customer = extraction.customer(EMPTY.user_id, EMPTY.timestamp_ms, {})
-    passage = Passage(EMPTY, extraction.moment(EMPTY, customer, late=False), late=False, first_time=False)
-    (values,) = extraction.rows([passage], {kind: {} for kind in ENTITY_KINDS})
-    return dict(zip(chosen.names, values, strict=True))
+    matrix, _ = extraction.pass_all([Passage(EMPTY, customer, late=False)], {kind: {} for kind in ENTITY_KINDS})
+    return dict(zip(chosen.names, [column[0] for column in chosen.columns(matrix)], strict=True))
 
 
 @pytest.mark.parametrize(("name", "row"), ALL_ROWS)
@@ -107,16 +106,14 @@ def test_reading_values_changes_nothing(name: str) -> None:
     for message in generate(Random(3), 60, Pools(), (60_000, 3_600_000, 86_400_000)).messages:
         transaction = admit(message)
         customer = extraction.customer(transaction.user_id, transaction.timestamp_ms, customers)
-        moment = extraction.moment(transaction, customer, late=False)
-        first_time = extraction.is_first_time(transaction, customer)
-        # One that is late is read and not counted.
-        read = Passage(transaction, moment, late=True, first_time=first_time)
+        # One that is late is read and not counted; what no window reaches any more is dropped before.
+        read = Passage(transaction, customer, late=True)
+        extraction.pass_all([read], states)
         before = snapshot([customer, states])
-        (first,), (second,) = extraction.rows([read], states), extraction.rows([read], states)
-        assert repr(first) == repr(second)
+        (first, _), (second, _) = extraction.pass_all([read], states), extraction.pass_all([read], states)
+        assert first.tobytes() == second.tobytes()
         assert snapshot([customer, states]) == before
-        assert extraction.rows([Passage(transaction, None, late=False, first_time=first_time)], states) == []
-        extraction.absorb(transaction, customer, states)
+        extraction.pass_all([Passage(transaction, customer, late=False)], states)
 
 
 def snapshot(thing: object) -> object:
@@ -186,7 +183,7 @@ def test_a_family_reads_one_kind_of_entity() -> None:
     by_merchant = replace(by_terminal, name="merchant_count", entity="merchant")
     torn = FeatureSet("torn", [by_terminal, by_merchant])
     with pytest.raises(ValueError, match=r"torn: one family reads one kind of entity, not \['merchant', 'terminal'\]"):
-        torn.functions(torn.plan(StateLimits()))
+        torn.families(torn.plan(StateLimits()))
 
 
 def test_an_unknown_set_is_refused_with_those_there_are() -> None:

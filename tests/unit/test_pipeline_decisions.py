@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -198,16 +197,15 @@ def test_what_is_before_the_period_warms_and_what_is_after_is_left_out() -> None
     bench = Bench(period=Period(START_MS + 1, START_MS + 2))
     result = bench.batch([payment("a", 0), payment("b", 1), payment("c", 2)])
     assert (result.warmed, result.positions, result.newest_ms) == (1, [1], START_MS + 1)
-    assert dict(zip(bench.names, result.gathered.rows[0], strict=True))["customer_count_1h"] == 2
+    assert result.gathered.matrix[0, bench.names.index("customer_count_1h")] == 2
 
 
-def test_the_matrix_holds_the_rows() -> None:
+def test_the_matrix_has_a_row_for_each_decision() -> None:
     result = Bench().batch([payment("a"), payment("b")])
     matrix = result.gathered.matrix
     assert matrix.dtype.name == "float64"
     assert matrix.flags.c_contiguous
-    for row, values in zip(result.gathered.rows, matrix.tolist(), strict=True):
-        assert all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(row, values, strict=True))
+    assert matrix.shape == (2, len(Bench().names))
 
 
 def test_time_is_counted_by_the_clock_that_is_handed_in() -> None:
