@@ -118,21 +118,18 @@ class Walk:
         progress, passages = self._progress, self._passages
         first_times: list[bool] = []
         if passages:
-            progress.profiles += self._profiles([passages[number] for number in self._decided])
-            matrix, first_times = self._extraction.pass_all(passages, self._entities)
-            progress.matrices.append(matrix if len(self._decided) == len(passages) else matrix[self._decided])
+            passed = self._extraction.pass_all(passages, self._entities, self._route.profile_fields)
+            first_times = passed.first_times
+            if len(self._decided) == len(passages):
+                progress.matrices.append(passed.matrix)
+                progress.profiles += passed.profiles
+            else:
+                progress.matrices.append(passed.matrix[self._decided])
+                progress.profiles += [passed.profiles[number] for number in self._decided]
         self._extraction.mark(self._due, self._entities)
         if progress.live is not None:
             self._note_new(first_times, progress.live)
         self._passages, self._decided, self._new, self._due = [], [], [], ()
-
-    def _profiles(self, passages: Sequence[Passage]) -> list[list[ProfileValue]]:
-        fields, minor_units = self._route.profile_fields, self._extraction.minor_units
-        return [
-            [one.read(passage.customer, passage.transaction.timestamp_ms, minor_units) for one in fields]
-            for passage in passages
-            if passage.customer is not None
-        ]
 
     def _note_new(self, first_times: Sequence[bool], live: LiveBatch) -> None:
         """Note what becomes durable, and what its entities count."""

@@ -15,6 +15,7 @@ from fraud.features.customer_words import EVENT_ADDRESS, EVENT_THINGS, MERCHANT,
 from fraud.features.entity_state import EntityState
 from fraud.features.moment import Moment
 from fraud.features.plan import ENTITY_FIELDS, ENTITY_KINDS, EntityPlan, StatePlan
+from fraud.features.profile_values import ProfileField, ProfileValue, profile_rows
 from fraud.features.run import Run, bound_windows
 from fraud.features.table import MISSING, FeatureSet
 from fraud.transaction import Transaction
@@ -40,6 +41,16 @@ class Passage(NamedTuple):
     due: Sequence[Mark] = ()
     source: str = ""
     offset: int = 0
+
+
+class Passed(NamedTuple):
+    """What was read for n passages: feature values, float64 [n, features]; whether the customer is new to the
+    merchant; and the profile fields that were asked for. Of a passage without a customer they mean nothing.
+    """
+
+    matrix: Reals
+    first_times: list[bool]
+    profiles: list[list[ProfileValue]]
 
 
 class Extraction:
@@ -75,12 +86,11 @@ class Extraction:
         keys = zip(self._kinds, self._identifiers(transaction), strict=False)
         return [(kind, key) for kind, key in keys if key is not None]
 
-    def pass_all(self, passages: Sequence[Passage], entities: EntityStates) -> tuple[Reals, list[bool]]:
-        """The values of each passage, float64 [n, features], and whether its customer is new to its merchant.
-
-        All passages of the run are counted by their customers and entities. No customer passes twice. Of a passage
-        without a customer the values mean nothing.
-        """
+    def pass_all(
+        self, passages: Sequence[Passage], entities: EntityStates, profile_fields: Sequence[ProfileField] = ()
+    ) -> Passed:
+        """Read customers and entities for each passage of a run, then let them count it. No customer passes twice."""
+        profiles: list[list[ProfileValue]] = [[] for _ in passages]
         matrix = np.full((len(passages), len(self.feature_set.names)), MISSING)
         first_times = np.array([passage.first_time for passage in passages], np.int64)
         met = [(number, one, one.customer) for number, one in enumerate(passages) if one.customer is not None]
@@ -89,11 +99,13 @@ class Extraction:
         if met:
             run = self._run(transactions, customers, [one.late for _, one, _ in met])
             matrix[numbers], first_times[numbers] = self._read(run)
+            for number, values in zip(numbers, profile_rows(profile_fields, run, customers), strict=True):
+                profiles[number] = values
         for entity_plan in self.plan.entities:
             self._pass(passages, first_times, entities[entity_plan.kind], entity_plan, matrix)
         if met:
             absorb_all(run.events, run.positions, customers, transactions, self.plan, self._shared(entities))
-        return matrix, first_times.astype(np.bool_).tolist()
+        return Passed(matrix, first_times.astype(np.bool_).tolist(), profiles)
 
     def _run(
         self, transactions: Sequence[Transaction], customers: Sequence[CustomerState], late: Sequence[bool]

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Literal
 
-from fraud.features import customer_words as layout
+import numpy as np
+
+from fraud.features.compiled import Integers, Reals, compiled, integers_at
 from fraud.features.customer_state import CustomerState
-from fraud.features.customer_words import Table
+from fraud.features.customer_words import (
+    COUNT,
+    DETAILED_ROW,
+    DEVICE,
+    EVENT_ADDRESS,
+    EVENT_TIMESTAMP_MS,
+    FIRST_SEEN_MS,
+    KNOWN,
+    MAXIMUM,
+    MERCHANT,
+    ROW_WIDTH,
+    TABLE_WORDS,
+    TABLES_AT,
+    TOTAL,
+)
+from fraud.features.run import Run
 from fraud.features.table import DAY_MS
 
 ProfileValue = float | int | str | None
@@ -18,50 +36,70 @@ ProfileValue = float | int | str | None
 class ProfileField:
     """A name under `profile.`; `detailed` ones exist only where the feature set keeps the customer's details.
 
-    It is read of the state, at the transaction's time in milliseconds, with the minor units of one of base currency.
+    `column` is where `_read` puts a number; a text is not for compiled code. Counts are integers.
     """
 
     kind: Literal["number", "text"]
     meaning: str
-    read: Callable[[CustomerState, int, int], ProfileValue]
+    column: int = 0
+    counts: bool = False
     detailed: bool = False
 
 
-def _mean_amount(customer: CustomerState, _timestamp_ms: int, minor_units: int) -> float | None:
-    count, total = customer.words[layout.COUNT], customer.words[layout.TOTAL]
-    return total / float(count * minor_units) if count else None
-
-
-def _maximum_amount(customer: CustomerState, _timestamp_ms: int, minor_units: int) -> float | None:
-    return customer.words[layout.MAXIMUM] / minor_units if customer.words[layout.COUNT] else None
-
-
-def _tenure_days(customer: CustomerState, timestamp_ms: int, _minor_units: int) -> float:
-    if not customer.words[layout.COUNT]:
-        return 0.0
-    return max(0, timestamp_ms - customer.first_seen_ms) / DAY_MS
-
-
 PROFILE_FIELDS = {
-    "home_country": ProfileField(
-        "text", "The country of most transactions", lambda customer, *_: customer.home_country, detailed=True
-    ),
-    "known_devices": ProfileField(
-        "number",
-        "Devices used before",
-        lambda customer, *_: customer.known_count(Table.DEVICE),
-        detailed=True,
-    ),
-    "known_merchants": ProfileField(
-        "number",
-        "Merchants paid before",
-        lambda customer, *_: customer.known_count(Table.MERCHANT),
-        detailed=True,
-    ),
-    "maximum_amount": ProfileField("number", "The highest amount so far, in base currency", _maximum_amount),
-    "mean_amount": ProfileField("number", "The mean amount so far, in base currency", _mean_amount),
-    "tenure_days": ProfileField("number", "Days since the customer was first seen", _tenure_days),
-    "transaction_count": ProfileField(
-        "number", "Transactions since first seen", lambda customer, *_: customer.words[layout.COUNT]
-    ),
+    "home_country": ProfileField("text", "The country of most transactions", detailed=True),
+    "known_devices": ProfileField("number", "Devices used before", 0, counts=True, detailed=True),
+    "known_merchants": ProfileField("number", "Merchants paid before", 1, counts=True, detailed=True),
+    "maximum_amount": ProfileField("number", "The highest amount so far, in base currency", 2),
+    "mean_amount": ProfileField("number", "The mean amount so far, in base currency", 3),
+    "tenure_days": ProfileField("number", "Days since the customer was first seen", 4),
+    "transaction_count": ProfileField("number", "Transactions since first seen", 5, counts=True),
 }
+_NUMBERS = 6
+
+
+@compiled
+def _read(run: Run, out: Reals) -> None:
+    """The numbers of each customer, float64 [n, 6], not a number where there is none."""
+    for number in range(len(run.events)):
+        words = integers_at(run.events[number, EVENT_ADDRESS])
+        count = words[COUNT]
+        out[number, 0] = out[number, 1] = 0
+        if words[ROW_WIDTH] == DETAILED_ROW:
+            out[number, 0] = _known(words, DEVICE)
+            out[number, 1] = _known(words, MERCHANT)
+        out[number, 2] = words[MAXIMUM] / run.minor_units if count else nan
+        out[number, 3] = words[TOTAL] / (count * run.minor_units) if count else nan
+        since_first_ms = run.events[number, EVENT_TIMESTAMP_MS] - words[FIRST_SEEN_MS]
+        out[number, 4] = max(0, since_first_ms) / DAY_MS if count else 0.0
+        out[number, 5] = count
+
+
+@compiled
+def _known(words: Integers, table: int) -> int:
+    return int(words[TABLES_AT + TABLE_WORDS * table + KNOWN])
+
+
+def profile_rows(
+    fields: Sequence[ProfileField], run: Run, customers: Sequence[CustomerState]
+) -> list[list[ProfileValue]]:
+    """The values of these fields for each transaction of a run; missing is None."""
+    if not fields:
+        return [[] for _ in customers]
+    numbers = np.empty((len(customers), _NUMBERS))
+    _read(run, numbers)
+    return list(map(list, zip(*(_column(field, numbers, customers) for field in fields), strict=True)))
+
+
+def _column(field: ProfileField, numbers: Reals, customers: Sequence[CustomerState]) -> list[ProfileValue]:
+    if field.kind == "text":
+        return [customer.home_country for customer in customers]
+    column: list[ProfileValue]
+    values = numbers[:, field.column]
+    if field.counts:
+        column = values.astype(np.int64).tolist()
+        return column
+    column = values.tolist()
+    for place in np.flatnonzero(np.isnan(values)).tolist():
+        column[place] = None
+    return column

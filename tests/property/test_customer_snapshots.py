@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from dataclasses import replace
 from random import Random
 
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from payments import HOUR_MS, MINUTE_MS, START_MS, Bench, admission, payment
 
 from fraud.bootstrap import state_limits
-from fraud.features import FEATURE_SETS
+from fraud.features import FEATURE_SETS, feature_set
 from fraud.features.customer_record import amounts_of, rows_of
 from fraud.features.customer_state import CustomerState
-from fraud.features.plan import StatePlan
+from fraud.features.extraction import Extraction, Passage
+from fraud.features.plan import ENTITY_KINDS, StatePlan
 from fraud.features.profile_values import PROFILE_FIELDS
 from fraud.features.snapshot import (
     VERSION,
@@ -47,7 +49,9 @@ def pass_through_bytes(bench: Bench) -> None:
 def profile_values(state: CustomerState, plan: StatePlan, settings: Settings) -> list[object]:
     last = admission(settings).admit(payment("last", 100 * HOUR_MS))
     fields = [field for field in PROFILE_FIELDS.values() if plan.detailed or not field.detailed]
-    return [field.read(state, last.timestamp_ms, 100) for field in fields]
+    extraction = Extraction(feature_set("default" if plan.detailed else "handbook"), plan, 2)
+    passage, nobody = Passage(last, deepcopy(state), late=True), {kind: {} for kind in ENTITY_KINDS}
+    return extraction.pass_all([passage], nobody, fields).profiles
 
 
 def compare(sequence: Sequence, cuts: set[int], settings: Settings, feature_set_name: str) -> None:

@@ -41,7 +41,7 @@ def first_values(name: str) -> dict[str, Value]:
     chosen = feature_set(name)
     extraction = Extraction(chosen, chosen.plan(StateLimits()), 2)
     customer = extraction.customer(EMPTY.user_id, EMPTY.timestamp_ms, {})
-    matrix, _ = extraction.pass_all([Passage(EMPTY, customer, late=False)], {kind: {} for kind in ENTITY_KINDS})
+    matrix = extraction.pass_all([Passage(EMPTY, customer, late=False)], {kind: {} for kind in ENTITY_KINDS}).matrix
     return dict(zip(chosen.names, [column[0] for column in chosen.columns(matrix)], strict=True))
 
 
@@ -110,8 +110,8 @@ def test_reading_values_changes_nothing(name: str) -> None:
         read = Passage(transaction, customer, late=True)
         extraction.pass_all([read], states)
         before = snapshot([customer, states])
-        (first, _), (second, _) = extraction.pass_all([read], states), extraction.pass_all([read], states)
-        assert first.tobytes() == second.tobytes()
+        first, second = extraction.pass_all([read], states), extraction.pass_all([read], states)
+        assert first.matrix.tobytes() == second.matrix.tobytes()
         assert snapshot([customer, states]) == before
         extraction.pass_all([Passage(transaction, customer, late=False)], states)
 
