@@ -5,38 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import NamedTuple
 
+import numpy as np
+
+from fraud.features.compiled import Reals
 from fraud.features.customer_state import CustomerState
+from fraud.features.entity_pass import EntityPass, EntityRun
+from fraud.features.entity_run import EntityFamily
 from fraud.features.entity_state import EntityState
 from fraud.features.moment import Moment
-from fraud.features.plan import ENTITY_FIELDS, ENTITY_KINDS, EntityPlan, StatePlan
-from fraud.features.table import FeatureSet, Value
+from fraud.features.passage import Mark, Passage
+from fraud.features.plan import ENTITY_FIELDS, ENTITY_KINDS, StatePlan
+from fraud.features.table import Compute, Feature, FeatureSet, Value
 from fraud.transaction import Transaction
 
 CustomerStates = dict[str, CustomerState]
 EntityStates = dict[str, dict[str, EntityState]]
-# A transaction that became known as fraud, or no longer is.
-Mark = tuple[Transaction, bool]
-
-
-class Passage(NamedTuple):
-    """An authorisation as its entities meet it; `moment` is None where no values are wanted.
-
-    One that is `late` is not counted. `first_time` says whether the customer is new to the merchant. `source` and
-    `offset` are where it came from: an entity that has counted that offset does not count it again. `due` became known
-    before it.
-    """
-
-    transaction: Transaction
-    moment: Moment | None
-    late: bool
-    first_time: bool
-    due: Sequence[Mark] = ()
-    source: str = ""
-    offset: int = 0
-
-
 class Extraction:
     """Reads the values of one feature set off loaded states, and absorbs transactions into them.
 
@@ -48,7 +32,23 @@ class Extraction:
         self.feature_set = feature_set
         self.plan = plan
         self._minor_units = 10**base_exponent
-        self._functions = feature_set.functions(plan)
+        self._computes: list[Compute] = []
+        self._passes: list[EntityPass] = []
+        self._entity_rows: list[Feature] = []
+        # Where the columns of each family stand: among those of the customers, or those of the entities.
+        self._order: list[tuple[bool, slice]] = []
+        plans = {entity.kind: entity for entity in plan.entities}
+        customer_columns = 0
+        for read_by, rows, function in feature_set.functions(plan):
+            if isinstance(function, EntityFamily):
+                start = len(self._entity_rows)
+                self._passes.append(EntityPass(plans[read_by], plan, function, start))
+                self._entity_rows += rows
+            else:
+                start = customer_columns
+                self._computes.append(function)
+                customer_columns += len(rows)
+            self._order.append((isinstance(function, EntityFamily), slice(start, start + len(rows))))
         self._kinds = [entity.kind for entity in plan.entities]
         # Where the features stand that are missing without entity windows.
         self.entity_places = [place for place, row in enumerate(feature_set.rows) if row.entity in ENTITY_KINDS]
@@ -82,56 +82,18 @@ class Extraction:
         one does, since code that runs again at once takes two thirds of the time: the processor has it at hand.
         """
         moments = [passage.moment for passage in passages if passage.moment is not None]
-        columns: list[list[Sequence[Value]]] = [
-            [] if read_by in ENTITY_KINDS else list(map(compute, moments)) for read_by, compute in self._functions
-        ]
-        for entity_plan in self.plan.entities:
-            self._pass(passages, entities[entity_plan.kind], entity_plan, columns)
-        return [list(chain.from_iterable(values)) for values in zip(*columns, strict=True)]
-
-    def _pass(
-        self,
-        passages: Sequence[Passage],
-        states: dict[str, EntityState],
-        entity_plan: EntityPlan,
-        columns: list[list[Sequence[Value]]],
-    ) -> None:
-        """Let the entities of one kind meet all passages, in order.
-
-        What was forgotten by then is new: to all that follows, or, if late, to this passage alone.
-        """
-        kind = entity_plan.kind
-        identifier = attrgetter(ENTITY_FIELDS[kind])
-        reads = [(compute, columns[place].append) for place, (by, compute) in enumerate(self._functions) if by == kind]
-        forget_after_ms, allowed_lateness_ms = self.plan.forget_after_ms, self.plan.allowed_lateness_ms
-        for transaction, moment, late, first_time, due, source, offset in passages:
-            for marked, is_fraud in due:
-                self._mark(marked, is_fraud, states, entity_plan)
-            key = identifier(transaction)
-            state = None if key is None else states.get(key)
-            timestamp_ms = transaction.timestamp_ms
-            if key is not None and (state is None or state.newest_ms < timestamp_ms - forget_after_ms):
-                state = EntityState(key, entity_plan)
-                if not late:
-                    states[key] = state
-            elif state is not None and state.newest_ms > timestamp_ms + allowed_lateness_ms:
-                # Its windows reach back into what may be gone already: then it is gone for everybody.
-                state.drop_expired(entity_plan)
-            if moment is not None:
-                moment.entity = state
-                for compute, add in reads:
-                    add(compute(moment))
-            if state is None or late:
-                continue
-            if state.absorbed_offsets is None or offset > state.absorbed_offsets.get(source, -1):
-                state.absorb(
-                    timestamp_ms,
-                    transaction.base_amount_minor,
-                    transaction.user_id,
-                    transaction.card_id,
-                    first_time,
-                    entity_plan,
-                )
+        values = [list(map(compute, moments)) for compute in self._computes]
+        of_customers = list(zip(*(chain.from_iterable(one) for one in zip(*values, strict=True)), strict=True))
+        out = np.empty((len(passages), len(self._entity_rows)))
+        run = EntityRun(passages, [passage.first_time for passage in passages])
+        for entity_pass in self._passes:
+            entity_pass.go(run, entities[entity_pass.kind], out)
+        wanted = out[[passage.moment is not None for passage in passages]]
+        of_entities = _python_columns(wanted, self._entity_rows)
+        columns = chain.from_iterable(
+            (of_entities if is_entity else of_customers)[place] for is_entity, place in self._order
+        )
+        return list(map(list, zip(*columns, strict=True)))
 
     def is_first_time(self, transaction: Transaction, customer: CustomerState) -> bool:
         """Whether the customer is new to its merchant; False for sets that do not ask."""
@@ -152,18 +114,17 @@ class Extraction:
 
     def mark(self, marks: Sequence[Mark], states: EntityStates) -> None:
         """Count, or no longer count, transactions as known fraud with each of their entities."""
-        for entity_plan in self.plan.entities:
-            for marked, is_fraud in marks:
-                self._mark(marked, is_fraud, states[entity_plan.kind], entity_plan)
+        if marks:
+            for entity_pass in self._passes:
+                entity_pass.mark(marks, states[entity_pass.kind])
 
-    @staticmethod
-    def _mark(transaction: Transaction, is_fraud: bool, states: dict[str, EntityState], plan: EntityPlan) -> None:
-        """An entity that was forgotten in between knows nothing of it."""
-        key, timestamp_ms = getattr(transaction, ENTITY_FIELDS[plan.kind]), transaction.timestamp_ms
-        state = None if key is None else states.get(key)
-        if state is None or not state.first_seen_ms <= timestamp_ms <= state.newest_ms:
-            return
-        if is_fraud:
-            state.mark_fraud(timestamp_ms, plan)
+
+def _python_columns(values: Reals, rows: Sequence[Feature]) -> list[list[Value]]:
+    """Each column as numbers of its row's kind; what is missing stays so."""
+    columns: list[list[Value]] = []
+    for column, row in zip(values.T.tolist(), rows, strict=True):
+        if row.kind == "integer":
+            columns.append([value if value != value else int(value) for value in column])
         else:
-            state.unmark_fraud(timestamp_ms)
+            columns.append(column)
+    return columns

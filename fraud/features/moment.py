@@ -6,25 +6,22 @@ from bisect import bisect_right
 
 from fraud.features.customer_state import CustomerState
 from fraud.features.details import CustomerDetails
-from fraud.features.entity_state import EntityState
 from fraud.features.plan import StatePlan
 from fraud.transaction import Transaction
 
 
 class Moment:
-    """A transaction, its customer and its entities as they were before it.
+    """A transaction and its customer as it was before it.
 
     `starts[i]` and `end` bound the customer's rows in window i of the plan: timestamp in (t - w, t], not counting the
-    transaction itself. `entity` is the state of the kind that is being read (None: the transaction names none).
-    `amount` is in base minor units, `minor_units` how many of them make one unit. `details` are there only under a plan
-    that asks for them.
+    transaction itself. `amount` is in base minor units, `minor_units` how many of them make one unit. `details` are
+    there only under a plan that asks for them.
     """
 
     __slots__ = (
         "amount",
         "details",
         "end",
-        "entity",
         "history",
         "minor_units",
         "profile",
@@ -45,7 +42,6 @@ class Moment:
         self.profile = customer.profile
         if customer.details is not None:
             self.details = customer.details
-        self.entity: EntityState | None = None
         timestamps = customer.history.timestamps_ms
         end = len(timestamps)
         if end and timestamps[-1] > timestamp_ms:

@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from fraud.features.entity_run import EntityFamily
 from fraud.features.moment import Moment
 from fraud.features.plan import ENTITY_KINDS, EntityPlan, StatePlan
 
@@ -32,7 +33,7 @@ FeatureKind = Literal["integer", "number", "boolean"]
 Value = float | int | bool
 # The values of a family's rows, in their order.
 Compute = Callable[[Moment], Sequence[Value]]
-Family = Callable[[Sequence["Feature"], StatePlan], Compute]
+Family = Callable[[Sequence["Feature"], StatePlan], "Compute | EntityFamily"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,16 @@ def together(count: int, compute: Compute) -> Family:
     def family(rows: Sequence[Feature], _plan: StatePlan) -> Compute:
         _expect(rows, count)
         return compute
+
+    return family
+
+
+def family_of(count: int, entity_family: EntityFamily) -> Family:
+    """The family of `count` rows that are read of one kind of entity."""
+
+    def family(rows: Sequence[Feature], _plan: StatePlan) -> EntityFamily:
+        _expect(rows, count)
+        return entity_family
 
     return family
 
@@ -163,11 +174,15 @@ class FeatureSet:
             counts_first_times=any(row.needs == "first_times" for row in rows),
         )
 
-    def functions(self, plan: StatePlan) -> list[tuple[str, Compute]]:
-        """The functions whose values, one after the other, are those of the rows, each with what it reads: a kind of
-        entity, or the customer. `plan` is this set's own.
+    def functions(self, plan: StatePlan) -> list[tuple[str, tuple[Feature, ...], Compute | EntityFamily]]:
+        """What computes the rows, one family after the other: what it reads, a kind of entity or the customer; its
+        rows; and the function. `plan` is this set's own.
         """
-        return [(self._read_by(rows), family(rows, plan)) for family, rows in self._families]
+        found = [(self._read_by(rows), rows, family(rows, plan)) for family, rows in self._families]
+        kinds = [read_by for read_by, _, _ in found if read_by in ENTITY_KINDS]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"feature set {self.name}: all rows of one kind of entity have one family, not {kinds}")
+        return found
 
     def _read_by(self, rows: Sequence[Feature]) -> str:
         kinds = {row.entity for row in rows} & set(ENTITY_KINDS)
