@@ -140,7 +140,9 @@ def _full(words: Integers, bucket: int, customer: int, card: int) -> int:
 
 @compiled
 def _lacks_sight(words: Integers, count: int, at: int, room: int, who: int) -> bool:
-    return count == room and count < DISTINCT_CAP and sight_of(words, count, at, who) == count
+    if count < room or count >= DISTINCT_CAP:
+        return False
+    return sight_of(words, count, at, who) == count
 
 
 @compiled
@@ -161,7 +163,7 @@ def _count(words: Integers, bucket: int, amount: int, first_time: int) -> bool:
     at, width, rows = words[ROWS_AT], row_width(words), words[ROWS]
     end = at + rows * width
     first_changed = rows - 1
-    is_newest = bucket > words[end - width]
+    is_newest: bool = bucket > words[end - width]
     if is_newest:
         _insert(words, end, end)
         words[end] = bucket

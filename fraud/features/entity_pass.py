@@ -33,6 +33,7 @@ from fraud.transaction import Transaction
 _NO_ROW = -1
 # Above every age of an event, and small enough to be added to and taken from a timestamp.
 _NEVER_MS = 1 << 61
+_source = attrgetter("source")
 _NO_VALUES = np.empty((0, 0))
 
 
@@ -50,36 +51,32 @@ class EntityRun:
         # Whether an event may be the first of an entity; marks and late ones are not.
         self.makes: list[bool] = []
         # Source and offset, where a store outside this process may have counted some events already.
-        self.origins: list[tuple[str, int]] | None = [] if any(passage.source for passage in passages) else None
-        self.words = array("q", bytes(EVENTS_AT * 8))
-        for row, (passage, first_time) in enumerate(zip(passages, first_times, strict=True)):
-            if passage.due:
-                self._add_marks(passage.due)
-            transaction = passage.transaction
-            card_id = transaction.card_id
+        self.origins: list[tuple[str, int]] | None = [] if any(map(_source, passages)) else None
+        words = [0] * EVENTS_AT
+        for row, ((transaction, _, late, _, due, source, offset), first_time) in enumerate(
+            zip(passages, first_times, strict=True)
+        ):
+            if due:
+                self._add_marks(due, words)
             self.transactions.append(transaction)
-            self.makes.append(not passage.late)
+            self.makes.append(not late)
             if self.origins is not None:
-                self.origins.append((passage.source, passage.offset))
-            self.words.extend(
-                (
-                    *(0, 0, row, transaction.timestamp_ms, transaction.base_amount_minor),
-                    *(name_hash(transaction.user_id), 0 if card_id is None else name_hash(card_id)),
-                    IS_FIRST_TIME * bool(first_time) | IS_LATE * passage.late,
-                )
-            )
-        self._add_marks(marks)
-        self.words[LENGTH] = len(self.words)
-        self.words[EVENTS] = len(self.transactions)
+                self.origins.append((source, offset))
+            card_id = transaction.card_id
+            customer, card = name_hash(transaction.user_id), 0 if card_id is None else name_hash(card_id)
+            flags = (IS_FIRST_TIME if first_time else 0) | (IS_LATE if late else 0)
+            words += (0, 0, row, transaction.timestamp_ms, transaction.base_amount_minor, customer, card, flags)
+        self._add_marks(marks, words)
+        words[LENGTH], words[EVENTS] = len(words), len(self.transactions)
+        self.words = array("q", words)
 
-    def _add_marks(self, marks: Sequence[Mark]) -> None:
+    def _add_marks(self, marks: Sequence[Mark], words: list[int]) -> None:
         for transaction, is_fraud in marks:
             self.transactions.append(transaction)
             self.makes.append(False)
             if self.origins is not None:
                 self.origins.append(("", 0))
-            flags = IS_FRAUD * is_fraud
-            self.words.extend((0, 0, _NO_ROW, transaction.timestamp_ms, 0, 0, 0, flags))
+            words += (0, 0, _NO_ROW, transaction.timestamp_ms, 0, 0, 0, IS_FRAUD if is_fraud else 0)
 
 
 class EntityPass:
@@ -127,14 +124,14 @@ class EntityPass:
         """The state of each event. Who is not there yet is, from the first event on that counts."""
         keys = list(map(self._identifier, run.transactions))
         met: list[EntityState | None] = list(map(states.get, keys))
-        for place, state in enumerate(met):
-            if state is None and (key := keys[place]) is not None:
-                state = states.get(key)
-                if state is None and run.makes[place]:
-                    state = states[key] = EntityState(key, self._fresh_words[:])
-                elif state is None and run.words[EVENTS_AT + place * EVENT_WORDS + ROW] != _NO_ROW:
-                    state = self._empty
-                met[place] = state
+        for place, known in enumerate(met):
+            if known is None and (key := keys[place]) is not None:
+                made = states.get(key)
+                if made is None and run.makes[place]:
+                    made = states[key] = EntityState(key, self._fresh_words[:])
+                elif made is None and run.words[EVENTS_AT + place * EVENT_WORDS + ROW] != _NO_ROW:
+                    made = self._empty
+                met[place] = made
         return met
 
     def _make_room(self, words: array[int], met: Sequence[EntityState | None]) -> None:

@@ -151,7 +151,8 @@ def _write(words: Integers, run: Integers, event: int, kind: Integers, values: R
 
 @compiled
 def _bucket_at(words: Integers, row: int) -> int:
-    return words[words[ROWS_AT] + row * row_width(words) + BUCKET]
+    bucket: int = words[words[ROWS_AT] + row * row_width(words) + BUCKET]
+    return bucket
 
 
 @compiled

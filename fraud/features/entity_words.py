@@ -58,7 +58,8 @@ DISTINCT_CAP: Final = 32
 # Most entities see one or two events in their life, a busy one has hundreds of rows.
 _FIRST_ROWS = 3
 _FEWEST_ADDED_ROWS = 4
-_ADDED_SHARE_OF_ROWS = 6
+_USUALLY_ADDED_ROWS = 8
+_ADDED_SHARE_OF_ROWS = 16
 
 
 def name_hash(name: str) -> int:
@@ -121,8 +122,9 @@ def laid_out(
 def make_room(words: array[int], section: int) -> None:
     """Let `section` take more. The words may lie elsewhere in memory afterwards."""
     if section == ROWS:
-        added = max(_FEWEST_ADDED_ROWS, words[ROWS] // _ADDED_SHARE_OF_ROWS) * width_of_rows(words[KEEPS])
-        words.frombytes(bytes(added * words.itemsize))
+        rows = words[ROWS]
+        added = max(_FEWEST_ADDED_ROWS, min(rows // 2, _USUALLY_ADDED_ROWS), rows // _ADDED_SHARE_OF_ROWS)
+        words.frombytes(bytes(added * width_of_rows(words[KEEPS]) * words.itemsize))
     else:
         # The few that have more than one or two soon have many.
         if section == FRAUDS:
@@ -140,7 +142,7 @@ def make_room(words: array[int], section: int) -> None:
 @compiled
 def row_width(words: Integers) -> int:
     """How many words a row of the state has."""
-    keeps = words[KEEPS]
+    keeps: int = words[KEEPS]
     return 2 + ((keeps & KEEPS_AMOUNTS) != 0) + ((keeps & KEEPS_FIRST_TIMES) != 0)
 
 
@@ -183,16 +185,19 @@ def frauds_between(words: Integers, after_bucket: int, last_bucket: int, hop_ms:
 @compiled
 def count_at(words: Integers, row: int) -> int:
     """All transactions up to a row."""
-    return words[words[ROWS_AT] + row * row_width(words) + COUNT]
+    count: int = words[words[ROWS_AT] + row * row_width(words) + COUNT]
+    return count
 
 
 @compiled
 def amount_at(words: Integers, row: int) -> int:
     """Their amounts; only where the state keeps them."""
-    return words[words[ROWS_AT] + row * row_width(words) + AMOUNT]
+    amount: int = words[words[ROWS_AT] + row * row_width(words) + AMOUNT]
+    return amount
 
 
 @compiled
 def first_times_at(words: Integers, row: int) -> int:
     """Those by customers new to the merchant; only where the state keeps them."""
-    return words[words[ROWS_AT] + (row + 1) * row_width(words) - 1]
+    first_times: int = words[words[ROWS_AT] + (row + 1) * row_width(words) - 1]
+    return first_times

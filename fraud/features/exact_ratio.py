@@ -1,4 +1,4 @@
-"""The quotient of integers, one of them a product that may pass 64 bits: what Python's `/` gives of the same integers."""
+"""The quotient of integers, one of them a product that may pass 64 bits: what `/` gives of the same ones in Python."""
 
 from __future__ import annotations
 
@@ -34,7 +34,12 @@ def product_over(one: int, other: int, divisor: int) -> float:
 @compiled
 def _long_division(one: np.uint64, other: np.uint64, divisor: np.uint64) -> float:
     """Bit by bit from the top, until the quotient has enough of them; what is left over decides the rounding."""
-    one_high, one_low, other_high, other_low = one >> _HALF_BITS, one & _LOW_HALF, other >> _HALF_BITS, other & _LOW_HALF
+    one_high, one_low, other_high, other_low = (
+        one >> _HALF_BITS,
+        one & _LOW_HALF,
+        other >> _HALF_BITS,
+        other & _LOW_HALF,
+    )
     lowest = one_low * other_low
     middle = one_high * other_low + (lowest >> _HALF_BITS)
     carried = one_low * other_high + (middle & _LOW_HALF)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from math import isnan
 from operator import attrgetter
 
 import numpy as np
@@ -21,6 +22,8 @@ from fraud.transaction import Transaction
 
 CustomerStates = dict[str, CustomerState]
 EntityStates = dict[str, dict[str, EntityState]]
+
+
 class Extraction:
     """Reads the values of one feature set off loaded states, and absorbs transactions into them.
 
@@ -124,7 +127,7 @@ def _python_columns(values: Reals, rows: Sequence[Feature]) -> list[list[Value]]
     columns: list[list[Value]] = []
     for column, row in zip(values.T.tolist(), rows, strict=True):
         if row.kind == "integer":
-            columns.append([value if value != value else int(value) for value in column])
+            columns.append([value if isnan(value) else int(value) for value in column])
         else:
             columns.append(column)
     return columns
