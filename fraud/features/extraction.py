@@ -35,23 +35,19 @@ class Extraction:
         self.feature_set = feature_set
         self.plan = plan
         self._minor_units = 10**base_exponent
-        self._computes: list[Compute] = []
         self._passes: list[EntityPass] = []
         self._entity_rows: list[Feature] = []
-        # Where the columns of each family stand: among those of the customers, or those of the entities.
-        self._order: list[tuple[bool, slice]] = []
+        # What computes the values of each family, or where those of a family of entities stand.
+        self._families: list[Compute | slice] = []
         plans = {entity.kind: entity for entity in plan.entities}
-        customer_columns = 0
         for read_by, rows, function in feature_set.functions(plan):
             if isinstance(function, EntityFamily):
                 start = len(self._entity_rows)
                 self._passes.append(EntityPass(plans[read_by], plan, function, start))
                 self._entity_rows += rows
+                self._families.append(slice(start, start + len(rows)))
             else:
-                start = customer_columns
-                self._computes.append(function)
-                customer_columns += len(rows)
-            self._order.append((isinstance(function, EntityFamily), slice(start, start + len(rows))))
+                self._families.append(function)
         self._kinds = [entity.kind for entity in plan.entities]
         # Where the features stand that are missing without entity windows.
         self.entity_places = [place for place, row in enumerate(feature_set.rows) if row.entity in ENTITY_KINDS]
@@ -85,18 +81,19 @@ class Extraction:
         one does, since code that runs again at once takes two thirds of the time: the processor has it at hand.
         """
         moments = [passage.moment for passage in passages if passage.moment is not None]
-        values = [list(map(compute, moments)) for compute in self._computes]
-        of_customers = list(zip(*(chain.from_iterable(one) for one in zip(*values, strict=True)), strict=True))
+        # Customers' values first: their states are those before.
+        computed = [None if isinstance(family, slice) else list(map(family, moments)) for family in self._families]
         out = np.empty((len(passages), len(self._entity_rows)))
         run = EntityRun(passages, [passage.first_time for passage in passages])
         for entity_pass in self._passes:
             entity_pass.go(run, entities[entity_pass.kind], out)
         wanted = out[[passage.moment is not None for passage in passages]]
-        of_entities = _python_columns(wanted, self._entity_rows)
-        columns = chain.from_iterable(
-            (of_entities if is_entity else of_customers)[place] for is_entity, place in self._order
-        )
-        return list(map(list, zip(*columns, strict=True)))
+        of_entities = _python_values(wanted, self._entity_rows)
+        columns = [
+            [values[family] for values in of_entities] if isinstance(family, slice) else values_of_customers
+            for family, values_of_customers in zip(self._families, computed, strict=True)
+        ]
+        return [list(chain.from_iterable(values)) for values in zip(*columns, strict=True)]
 
     def is_first_time(self, transaction: Transaction, customer: CustomerState) -> bool:
         """Whether the customer is new to its merchant; False for sets that do not ask."""
@@ -122,12 +119,12 @@ class Extraction:
                 entity_pass.mark(marks, states[entity_pass.kind])
 
 
-def _python_columns(values: Reals, rows: Sequence[Feature]) -> list[list[Value]]:
-    """Each column as numbers of its row's kind; what is missing stays so."""
-    columns: list[list[Value]] = []
-    for column, row in zip(values.T.tolist(), rows, strict=True):
-        if row.kind == "integer":
-            columns.append([value if isnan(value) else int(value) for value in column])
-        else:
-            columns.append(column)
-    return columns
+def _python_values(matrix: Reals, rows: Sequence[Feature]) -> list[list[Value]]:
+    """The values of each line as numbers of their rows' kinds; what is missing stays so."""
+    integers = [column for column, row in enumerate(rows) if row.kind == "integer"]
+    lines: list[list[Value]] = matrix.tolist()
+    for values in lines:
+        for column in integers:
+            if not isnan(values[column]):
+                values[column] = int(values[column])
+    return lines
