@@ -1,6 +1,6 @@
 """What an entity's state takes in, as machine code: events, marks of fraud, and the passing of time.
 
-Nothing here makes room. What would need more does nothing and says which section is full, see `entity_words.make_room`.
+Nothing here makes room. What would need more does nothing and says which section is full, see `entity_words.with_room`.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from fraud.features.entity_run import (
     IS_KNOWN,
     IS_LATE,
     LENGTH,
+    MOVED_FROM,
+    MOVED_TO,
     NEXT,
     ROW,
     EntityFamily,
@@ -111,7 +113,7 @@ class EntityPass:
                 for state, (source, offset) in zip(met, run.origins, strict=True)
             ]
             words[EVENTS_AT + IS_KNOWN :: EVENT_WORDS] = array("q", known)
-        words[NEXT] = 0
+        words[NEXT] = words[MOVED_FROM] = 0
         address, _ = words.buffer_info()
         while not self._loop(address, self._same_address, out, self._first_column):
             self._make_room(words, met)
@@ -135,10 +137,9 @@ class EntityPass:
         return met
 
     def _make_room(self, words: array[int], met: Sequence[EntityState | None]) -> None:
-        """In the state of the next event, which may lie elsewhere afterwards."""
+        """In the state of the next event, which lies elsewhere afterwards."""
         grown = met[words[NEXT]]
         assert grown is not None  # noqa: S101 an event without a state fills nothing
+        words[MOVED_FROM] = grown.address
         grown.make_room(words[FULL])
-        for place in range(words[NEXT], len(met)):
-            if met[place] is grown:
-                words[EVENTS_AT + place * EVENT_WORDS + ADDRESS] = grown.address
+        words[MOVED_TO] = grown.address

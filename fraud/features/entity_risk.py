@@ -13,14 +13,13 @@ from fraud.features.entity_run import (
     BASE_AMOUNT,
     CARD,
     CUSTOMER,
-    EVENTS,
-    NEXT,
     PARAMETERS_AT,
     ROW,
     TIMESTAMP_MS,
     EntityFamily,
     counted,
     event_at,
+    left,
     marked,
     met,
 )
@@ -79,7 +78,7 @@ _ASKS_FRAUD_RUNS: Final = 4
 @compiled
 def _meet(run_address: int, kind_address: int, out: Reals, first_column: int) -> bool:
     run, kind = integers_at(run_address), integers_at(kind_address)
-    for place in range(run[NEXT], run[EVENTS]):
+    for place in left(run):
         event = event_at(place)
         row = run[event + ROW]
         if row < 0:

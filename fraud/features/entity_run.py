@@ -13,12 +13,15 @@ from fraud.features.compiled import Integers, Reals, compiled, integers_at
 from fraud.features.entity_counting import NOTHING, absorb, drop_expired, forget, mark, unmark
 from fraud.features.entity_words import FIRST_SEEN_MS, IS_TOLD, KEEPS, NEWEST_MS
 
-# A run, by word: how many events it has, which is the next one, and which section of its state is full.
+# A run, by word: how many events it has, which is the next one, and which section of its state is full. A state that
+# got more room since moved from one address to another; 0 if none did.
 LENGTH: Final = 0
 EVENTS: Final = 1
 NEXT: Final = 2
 FULL: Final = 3
-EVENTS_AT: Final = 4
+MOVED_FROM: Final = 4
+MOVED_TO: Final = 5
+EVENTS_AT: Final = 6
 
 # An event, by word. The first two are those of the kind in hand: the address of the entity's state (0 if there is none)
 # and whether the state has counted the event already. ROW is where its values go, negative for a mark. Names are
@@ -54,7 +57,7 @@ Loop = Callable[[int, int, Reals, int], bool]
 class EntityFamily(NamedTuple):
     """How a kind of entity meets a run and what is read of it before each transaction.
 
-    `loop` takes the events from NEXT on, in order: `marked` those without a row; for the rest it writes the values
+    `loop` takes the events that are `left`, in order: `marked` those without a row; for the rest it writes the values
     of the state that `met` gives, or what stands for no entity, then they are `counted`. It returns False with NEXT at
     the event whose state has a full section. `parameters` are its own, from PARAMETERS_AT on.
     """
@@ -67,6 +70,18 @@ class EntityFamily(NamedTuple):
 def event_at(place: int) -> int:
     """The word where an event of the run starts."""
     return EVENTS_AT + place * EVENT_WORDS
+
+
+@compiled
+def left(run: Integers) -> range:
+    """The events that have not been taken yet."""
+    if run[MOVED_FROM] != 0:
+        for place in range(run[NEXT], run[EVENTS]):
+            address = event_at(place) + ADDRESS
+            if run[address] == run[MOVED_FROM]:
+                run[address] = run[MOVED_TO]
+        run[MOVED_FROM] = 0
+    return range(run[NEXT], run[EVENTS])
 
 
 @compiled

@@ -43,9 +43,9 @@ from fraud.features.entity_words import (
     SIGHT_WORDS,
     empty_words,
     laid_out,
-    make_room,
     name_hash,
     width_of_rows,
+    with_room,
 )
 from fraud.features.plan import EntityPlan, StatePlan
 
@@ -166,7 +166,7 @@ class EntityState:
 
     def make_room(self, section: int) -> None:
         """Let a section take more; `address` is another one then."""
-        make_room(self.words, section)
+        self.words = with_room(self.words, section)
         self.address = self.words.buffer_info()[0]
 
     def absorb(

@@ -56,10 +56,10 @@ BEFORE_ALL: Final = -(1 << 62)
 # A device or an address with this many customers is as suspicious as one with more, and a till has thousands.
 DISTINCT_CAP: Final = 32
 # Most entities see one or two events in their life, a busy one has hundreds of rows.
-_FIRST_ROWS = 3
+_FIRST_ROWS = 4
 _FEWEST_ADDED_ROWS = 4
-_USUALLY_ADDED_ROWS = 8
-_ADDED_SHARE_OF_ROWS = 16
+_USUALLY_ADDED_ROWS = 16
+_ADDED_SHARE_OF_ROWS = 8
 
 
 def name_hash(name: str) -> int:
@@ -119,12 +119,13 @@ def laid_out(
     return words
 
 
-def make_room(words: array[int], section: int) -> None:
-    """Let `section` take more. The words may lie elsewhere in memory afterwards."""
+def with_room(words: array[int], section: int) -> array[int]:
+    """The same state where `section` can take more."""
     if section == ROWS:
         rows = words[ROWS]
         added = max(_FEWEST_ADDED_ROWS, min(rows // 2, _USUALLY_ADDED_ROWS), rows // _ADDED_SHARE_OF_ROWS)
-        words.frombytes(bytes(added * width_of_rows(words[KEEPS]) * words.itemsize))
+        # A sum takes no more memory than it has words; what grows in place takes a sixteenth more.
+        words = words + array("q", bytes(added * width_of_rows(words[KEEPS]) * words.itemsize))
     else:
         # The few that have more than one or two soon have many.
         if section == FRAUDS:
@@ -133,10 +134,11 @@ def make_room(words: array[int], section: int) -> None:
             added = min(max(words[section], 1), DISTINCT_CAP - words[section]) * SIGHT_WORDS
         following = {CUSTOMERS: CARDS_AT, CARDS: FRAUDS_AT, FRAUDS: ROWS_AT}[section]
         end = words[following]
-        words[end:end] = array("q", bytes(added * words.itemsize))
+        words = words[:end] + array("q", bytes(added * words.itemsize)) + words[end:]
         for start in range(following, ROWS_AT + 1):
             words[start] += added
     words[LENGTH] = len(words)
+    return words
 
 
 @compiled

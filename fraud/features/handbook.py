@@ -8,14 +8,13 @@ from typing import Final
 from fraud.features.compiled import Integers, Reals, compiled, integers_at
 from fraud.features.entity_run import (
     ADDRESS,
-    EVENTS,
-    NEXT,
     PARAMETERS_AT,
     ROW,
     TIMESTAMP_MS,
     EntityFamily,
     counted,
     event_at,
+    left,
     marked,
     met,
 )
@@ -60,7 +59,7 @@ def _of_customer(windows: tuple[int, ...], moment: Moment) -> list[Value]:
 @compiled
 def _meet_terminals(run_address: int, kind_address: int, out: Reals, first_column: int) -> bool:
     run, kind = integers_at(run_address), integers_at(kind_address)
-    for place in range(run[NEXT], run[EVENTS]):
+    for place in left(run):
         event = event_at(place)
         row = run[event + ROW]
         if row < 0:
