@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 
@@ -59,11 +59,13 @@ class EntityState:
 
     __slots__ = ("_offsets", "address", "key", "words")
 
-    def __init__(self, key: str, words: array[int]) -> None:
+    def __init__(self, key: str, words: array[int], absorbed_offsets: dict[str, int] | None = None) -> None:
         self.key = key
         self.words = words
         self.address = words.buffer_info()[0]
-        self._offsets: dict[str, int] | None = None
+        self._offsets = absorbed_offsets
+        if absorbed_offsets is not None:
+            words[KEEPS] |= IS_TOLD
 
     @classmethod
     def new(cls, key: str, plan: EntityPlan) -> EntityState:
@@ -72,9 +74,8 @@ class EntityState:
 
     def copied(self) -> EntityState:
         """Another one that is as this one is."""
-        copied = EntityState(self.key, self.words[:])
-        copied._offsets = None if self._offsets is None else {**self._offsets}
-        return copied
+        offsets = self.absorbed_offsets
+        return EntityState(self.key, self.words[:], None if offsets is None else {**offsets})
 
     def __copy__(self) -> EntityState:
         return self.copied()
@@ -220,7 +221,7 @@ class EntityState:
         first_seen_ms: int,
         newest_ms: int,
         customers_and_cards: tuple[dict[int, int] | None, dict[int, int] | None],
-        frauds_ms: Iterable[int],
+        frauds_ms: Sequence[int],
         rows: array[int],
     ) -> None:
         customers, cards = (list(chain.from_iterable((sights or {}).items())) for sights in customers_and_cards)

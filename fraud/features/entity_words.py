@@ -13,7 +13,8 @@ come last, so that room for them is room at the end of the array.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from struct import pack
 from typing import Final
 
 from fraud.features.compiled import Integers, compiled
@@ -55,6 +56,10 @@ SIGHT_WORDS: Final = 2
 BEFORE_ALL: Final = -(1 << 62)
 # A device or an address with this many customers is as suspicious as one with more, and a till has thousands.
 DISTINCT_CAP: Final = 32
+_WIDTHS = {0: 2, KEEPS_AMOUNTS: 3, KEEPS_FIRST_TIMES: 3, KEEPS_AMOUNTS | KEEPS_FIRST_TIMES: 4}
+_MOST_SIGHT_WORDS = DISTINCT_CAP * SIGHT_WORDS
+_NO_SIGHT: tuple[int, ...] = ()
+_A_SIGHT = (0,) * SIGHT_WORDS
 # Most entities see one or two events in their life, a busy one has hundreds of rows.
 _FIRST_ROWS = 4
 _FEWEST_ADDED_ROWS = 4
@@ -79,7 +84,7 @@ def kept_by(plan: EntityPlan) -> int:
 
 def width_of_rows(keeps: int) -> int:
     """How many words a row has."""
-    return 2 + bool(keeps & KEEPS_AMOUNTS) + bool(keeps & KEEPS_FIRST_TIMES)
+    return _WIDTHS[keeps & (KEEPS_AMOUNTS | KEEPS_FIRST_TIMES)]
 
 
 def empty_words(plan: EntityPlan) -> array[int]:
@@ -94,7 +99,7 @@ def laid_out(
     keeps: int,
     first_seen_and_newest_ms: tuple[int, int],
     customers_and_cards: tuple[Sequence[int], Sequence[int]],
-    frauds_ms: Iterable[int],
+    frauds_ms: Sequence[int],
     rows: array[int],
     spare_rows: int = 0,
 ) -> array[int]:
@@ -103,20 +108,22 @@ def laid_out(
     There is room for one more of each section, and for `spare_rows`.
     """
     customers, cards = customers_and_cards
-    frauds = array("q", frauds_ms)
-    words = array("q", (0, keeps, *first_seen_and_newest_ms, len(rows) // width_of_rows(keeps)))
-    words.extend((len(customers) // SIGHT_WORDS, len(cards) // SIGHT_WORDS, len(frauds), 0, 0, 0))
-    for sights, bit in ((customers, KEEPS_CUSTOMERS), (cards, KEEPS_CARDS)):
-        words.extend(sights)
-        if keeps & bit and len(sights) < DISTINCT_CAP * SIGHT_WORDS:
-            words.extend((0, 0))
-        words[CARDS_AT if bit == KEEPS_CUSTOMERS else FRAUDS_AT] = len(words)
-    words.extend(frauds)
-    words[ROWS_AT] = len(words)
-    words.extend(rows)
-    words.frombytes(bytes(spare_rows * width_of_rows(keeps) * words.itemsize))
-    words[LENGTH] = len(words)
-    return words
+    more_customers, more_cards = _NO_SIGHT, _NO_SIGHT
+    if keeps & KEEPS_CUSTOMERS and len(customers) < _MOST_SIGHT_WORDS:
+        more_customers = _A_SIGHT
+    if keeps & KEEPS_CARDS and len(cards) < _MOST_SIGHT_WORDS:
+        more_cards = _A_SIGHT
+    cards_at = CUSTOMERS_AT + len(customers) + len(more_customers)
+    frauds_at = cards_at + len(cards) + len(more_cards)
+    rows_at = frauds_at + len(frauds_ms)
+    width = width_of_rows(keeps)
+    length = rows_at + len(rows) + spare_rows * width
+    # In one go: entities of every transaction come this way from a store outside this process.
+    header = (length, keeps, *first_seen_and_newest_ms, len(rows) // width)
+    sections = (len(customers) // SIGHT_WORDS, len(cards) // SIGHT_WORDS, len(frauds_ms), cards_at, frauds_at, rows_at)
+    before_rows = (*header, *sections, *customers, *more_customers, *cards, *more_cards, *frauds_ms)
+    spare_room = bytes(spare_rows * width * rows.itemsize)
+    return array("q", b"".join((pack(f"{rows_at}q", *before_rows), rows, spare_room)))
 
 
 def with_room(words: array[int], section: int) -> array[int]:

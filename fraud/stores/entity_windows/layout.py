@@ -43,7 +43,6 @@ from fraud.features.entity_words import (
     ROWS_AT,
     kept_by,
     laid_out,
-    name_hash,
     row_width,
     width_of_rows,
 )
@@ -147,11 +146,10 @@ class EntityLayout:
             # Room for one more, which the transaction at hand most often is.
             spare_rows=open_rows + 1,
         )
+        state = EntityState(key, words, dict(zip(offsets[::2], offsets[1::2], strict=True)))
         if open_rows:
             # The slice, since numbers have to be aligned.
-            _accumulate_in(words.buffer_info()[0], np.frombuffer(value[rows_at:], dtype=np.uint32))
-        state = EntityState(key, words)
-        state.absorbed_offsets = _pairs(offsets)
+            _accumulate_in(state.address, np.frombuffer(value[rows_at:], dtype=np.uint32))
         return state
 
     def _frauds(self, head: Head, marks: bytes) -> list[int]:
@@ -222,16 +220,12 @@ def _accumulate_in(address: int, data: Unsigned) -> None:
     words[ROWS] += len(data) // (row_width(words) + ((words[KEEPS] & KEEPS_AMOUNTS) != 0))
 
 
-def _pairs(flat: list[object]) -> dict[str, int]:
-    values = iter(flat)
-    return dict(zip(values, values, strict=True))  # type: ignore[arg-type]
-
-
 def _with_hashes(flat: list[Any] | bool) -> list[int]:
     """Names and when they were seen, in turn, with hashes in the place of names; nothing if nobody asks for them."""
     if isinstance(flat, bool):
         return []
-    flat[::2] = [name_hash(name) for name in flat[::2]]
+    # `name_hash`, without a call for each.
+    flat[::2] = [hash(name) or 1 for name in flat[::2]]
     return flat
 
 
