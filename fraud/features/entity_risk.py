@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
-from fraud.features.entity_state import EntityState
-from fraud.features.moment import Moment
+from fraud.features.compiled import Integers, Reals, compiled, integers_at
+from fraud.features.entity_counting import sight_of
+from fraud.features.entity_run import (
+    ADDRESS,
+    BASE_AMOUNT,
+    CARD,
+    CUSTOMER,
+    PARAMETERS_AT,
+    ROW,
+    TIMESTAMP_MS,
+    EntityFamily,
+    counted,
+    event_at,
+    left,
+    marked,
+    met,
+)
+from fraud.features.entity_words import (
+    BUCKET,
+    CARDS,
+    CARDS_AT,
+    CUSTOMERS,
+    CUSTOMERS_AT,
+    FIRST_SEEN_MS,
+    FRAUDS,
+    FRAUDS_AT,
+    ROWS,
+    ROWS_AT,
+    SEEN_MS,
+    SIGHT_WORDS,
+    amount_at,
+    count_at,
+    first_times_at,
+    frauds_between,
+    frauds_until,
+    row_width,
+    rows_until,
+)
+from fraud.features.exact_ratio import product_over
 from fraud.features.plan import StatePlan
-from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Compute, Family, Feature, Value
+from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Family, Feature, family_of
 
 # Rates look back over what issuer alerts and the first chargebacks have had a week to reach; the handbook's delay.
 LABEL_DELAY_MS = 7 * DAY_MS
@@ -28,149 +65,190 @@ BASE_FRAUD_RATE = 0.005
 _SMOOTHING_FRAUDS = SMOOTHING_TRANSACTIONS * BASE_FRAUD_RATE
 # A known fraud is older than any window that counts it.
 _FRAUDS_KNOWN_MS = LABEL_DELAY_MS + _MONTH_MS
-_NO_FRAUDS: tuple[int, Value] = (0, MISSING)
+
+# Parameters of the family: the window of distinct customers and cards (0: nobody asks), and what else is asked for.
+_DISTINCT_WINDOW_MS: Final = PARAMETERS_AT
+_ASKS: Final = PARAMETERS_AT + 1
+_COLUMNS: Final = PARAMETERS_AT + 2
+_ASKS_FIRST_TIMES: Final = 1
+_ASKS_AMOUNTS: Final = 2
+_ASKS_FRAUD_RUNS: Final = 4
 
 
-def _values(
-    state: EntityState, moment: Moment, distinct_window_ms: int, first_times: bool, amounts: bool, fraud_runs: bool
-) -> list[Value]:
+@compiled
+def _meet(run_address: int, kind_address: int, out: Reals, first_column: int) -> bool:
+    run, kind = integers_at(run_address), integers_at(kind_address)
+    for place in left(run):
+        event = event_at(place)
+        row = run[event + ROW]
+        if row < 0:
+            if not marked(run, place, kind):
+                return False
+            continue
+        values = out[row, first_column : first_column + kind[_COLUMNS]]
+        if run[event + ADDRESS] == 0:
+            values[:] = MISSING
+            continue
+        words = met(run, event, kind)
+        _write(words, run, event, kind, values)
+        if not counted(run, place, words, kind):
+            return False
+    return True
+
+
+@compiled
+def _write(words: Integers, run: Integers, event: int, kind: Integers, values: Reals) -> None:
     """Of any entity: smoothed fraud rate, hours since known fraud, age, count of the hour, burst against the month.
 
     Then what the kind asks for: customers and cards, the share of first times in 7 days, the amount against the mean of
     30 days, the run of frauds. Windows are bounded by rows of the state: cumulative counters there cover everything up
     to the bound.
     """
-    timestamp_ms, buckets, counts = moment.timestamp_ms, state.buckets, state.counts
-    now = len(buckets) - 1
+    timestamp_ms, asks = run[event + TIMESTAMP_MS], kind[_ASKS]
+    column = 5
+    if kind[_DISTINCT_WINDOW_MS]:
+        _write_distinct(words, run, event, timestamp_ms - kind[_DISTINCT_WINDOW_MS], values[column:])
+        column += 2
+    now = words[ROWS] - 1
     if not now:
-        values: list[Value] = [BASE_FRAUD_RATE, MISSING, 0.0, 0, 0.0]
-        if distinct_window_ms:
-            values += _distinct(state, moment, timestamp_ms - distinct_window_ms)
-        return values + [MISSING] * (first_times + amounts + 3 * fraud_runs)
+        values[:5] = 0.0
+        values[0], values[1] = BASE_FRAUD_RATE, MISSING
+        values[column:] = MISSING
+        return
     bucket = timestamp_ms // HOP_MS
     current = -(-timestamp_ms // HOP_MS)
-    if buckets[now] > current:
-        now = bisect_right(buckets, current) - 1
+    if _bucket_at(words, now) > current:
+        now = rows_until(words, current, 0, now + 1) - 1
     hour = now
-    if buckets[now] > bucket - _HOUR_BUCKETS:
+    if _bucket_at(words, now) > bucket - _HOUR_BUCKETS:
         # A row for each bucket at most, so an hour starts within this many of its end.
-        hour = bisect_right(buckets, bucket - _HOUR_BUCKETS, max(0, now - _HOUR_BUCKETS - 1), now + 1) - 1
-    matured_until = bisect_right(buckets, bucket - _DELAY_BUCKETS, 0, hour + 1) - 1
-    matured_from = bisect_right(buckets, bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, 0, matured_until + 1) - 1
-    frauds_ms = state.fraud_timestamps_ms
-    frauds, since_fraud = _known_frauds(state, frauds_ms[-1], timestamp_ms) if frauds_ms else _NO_FRAUDS
-    matured = counts[matured_until] - counts[matured_from]
-    rate = (frauds + _SMOOTHING_FRAUDS) / (matured + SMOOTHING_TRANSACTIONS)
-    age_ms = timestamp_ms - state.first_seen_ms
-    age_ms = max(age_ms, 0)
-    recent, burst, month = counts[now] - counts[hour], 0.0, -1
-    if recent or amounts:
+        hour = rows_until(words, bucket - _HOUR_BUCKETS, max(0, now - _HOUR_BUCKETS - 1), now + 1) - 1
+    matured_until = rows_until(words, bucket - _DELAY_BUCKETS, 0, hour + 1) - 1
+    matured_from = rows_until(words, bucket - _DELAY_BUCKETS - _MONTH_BUCKETS, 0, matured_until + 1) - 1
+    frauds = _write_known_frauds(words, timestamp_ms, values)
+    matured = count_at(words, matured_until) - count_at(words, matured_from)
+    values[0] = (frauds + _SMOOTHING_FRAUDS) / (matured + SMOOTHING_TRANSACTIONS)
+    age_ms = max(timestamp_ms - words[FIRST_SEEN_MS], 0)
+    values[2] = age_ms / DAY_MS
+    recent, month = count_at(words, now) - count_at(words, hour), 0
+    if recent or asks & _ASKS_AMOUNTS:
         # Most entities were at rest for the hour before, and few ask for more of the month.
-        month = bisect_right(buckets, bucket - _MONTH_BUCKETS, matured_from, matured_until + 1) - 1
+        month = rows_until(words, bucket - _MONTH_BUCKETS, matured_from, matured_until + 1) - 1
+    values[3], values[4] = recent, 0.0
     if recent:
-        burst = recent * min(max(age_ms, HOUR_MS), _MONTH_MS) / ((counts[now] - counts[month]) * HOUR_MS)
-    values = [rate, since_fraud, age_ms / DAY_MS, recent, burst]
-    if distinct_window_ms:
-        values += _distinct(state, moment, timestamp_ms - distinct_window_ms)
-    if first_times:
-        values.append(_first_time_share(state, now, matured_until))
-    if amounts:
-        values.append(_amount_to_mean(state, moment.amount, now, month))
-    if fraud_runs:
-        values += _fraud_run(state, timestamp_ms, matured_until)
-    return values
+        of_month = count_at(words, now) - count_at(words, month)
+        values[4] = recent * min(max(age_ms, HOUR_MS), _MONTH_MS) / (of_month * HOUR_MS)
+    if asks & _ASKS_FIRST_TIMES:
+        values[column] = _first_time_share(words, now, matured_until)
+        column += 1
+    if asks & _ASKS_AMOUNTS:
+        values[column] = _amount_to_mean(words, run[event + BASE_AMOUNT], now, month)
+        column += 1
+    if asks & _ASKS_FRAUD_RUNS:
+        _write_fraud_run(words, timestamp_ms, matured_until, values[column:])
 
 
-def _known_frauds(state: EntityState, newest_ms: int, timestamp_ms: int) -> tuple[int, Value]:
-    """How many there are among the transactions of 30 days that ended 7 days ago; whole hours since the newest."""
+@compiled
+def _bucket_at(words: Integers, row: int) -> int:
+    bucket: int = words[words[ROWS_AT] + row * row_width(words) + BUCKET]
+    return bucket
+
+
+@compiled
+def _write_known_frauds(words: Integers, timestamp_ms: int, values: Reals) -> int:
+    """Whole hours since the newest; how many there are among the transactions of 30 days that ended 7 days ago."""
+    values[1] = MISSING
+    if not words[FRAUDS]:
+        return 0
+    since_ms = max(0, timestamp_ms - words[words[FRAUDS_AT] + words[FRAUDS] - 1])
+    if since_ms < _FRAUDS_KNOWN_MS:
+        values[1] = since_ms // HOUR_MS
     matured_bucket = timestamp_ms // HOP_MS - _DELAY_BUCKETS
-    count = state.known_frauds(matured_bucket - _MONTH_BUCKETS, matured_bucket, HOP_MS)
-    since_ms = max(0, timestamp_ms - newest_ms)
-    return count, since_ms // HOUR_MS if since_ms < _FRAUDS_KNOWN_MS else MISSING
+    return frauds_between(words, matured_bucket - _MONTH_BUCKETS, matured_bucket, HOP_MS)
 
 
-def _fraud_run(state: EntityState, timestamp_ms: int, matured_until: int) -> tuple[Value, Value, Value]:
+@compiled
+def _write_fraud_run(words: Integers, timestamp_ms: int, matured_until: int, values: Reals) -> None:
     """Of the transactions until 7 days ago: those since the newest fraud that are none, frauds on end, hours of these.
 
     A compromised entity is so for some time and then no more: legitimate transactions after a fraud say that it is
     over, an unbroken run of frauds how long it has been going on.
     """
-    frauds = state.fraud_timestamps_ms
-    if not frauds:
-        return MISSING, MISSING, MISSING
+    values[:] = MISSING
     matured_bucket = timestamp_ms // HOP_MS - _DELAY_BUCKETS
-    oldest = bisect_right(frauds, (matured_bucket - _MONTH_BUCKETS) * HOP_MS)
-    end = bisect_right(frauds, matured_bucket * HOP_MS)
+    oldest = frauds_until(words, (matured_bucket - _MONTH_BUCKETS) * HOP_MS)
+    end = frauds_until(words, matured_bucket * HOP_MS)
     if oldest == end:
-        return MISSING, MISSING, MISSING
-    counts = state.counts
-
-    def legitimate_since(fraud_ms: int) -> int:
-        before = -(-fraud_ms // HOP_MS) - 1
-        marked = end - bisect_right(frauds, before * HOP_MS)
-        return counts[matured_until] - counts[state.row_at(before)] - marked
-
-    since_newest = legitimate_since(frauds[end - 1])
+        return
+    frauds_at = words[FRAUDS_AT]
+    since_newest = _legitimate_since(words, words[frauds_at + end - 1], matured_until, end)
     if since_newest:
-        return since_newest, 0, MISSING
+        values[0], values[1] = since_newest, 0
+        return
     # Going back, legitimate transactions only become more, so the first fraud of the run can be searched by halves.
-    first = bisect_left(frauds, 0, oldest, end - 1, key=lambda fraud_ms: -legitimate_since(fraud_ms))
-    return 0, end - first, (timestamp_ms - frauds[first]) // HOUR_MS
+    first, high = oldest, end - 1
+    while first < high:
+        middle = (first + high) // 2
+        if _legitimate_since(words, words[frauds_at + middle], matured_until, end) > 0:
+            first = middle + 1
+        else:
+            high = middle
+    values[0], values[1] = 0, end - first
+    values[2] = (timestamp_ms - words[frauds_at + first]) // HOUR_MS
 
 
-def _first_time_share(state: EntityState, now: int, week: int) -> Value:
+@compiled
+def _legitimate_since(words: Integers, fraud_ms: int, matured_until: int, end: int) -> int:
+    """Transactions from a fraud on that are none themselves, until 7 days ago, where `end` frauds are known."""
+    before = -(-fraud_ms // HOP_MS) - 1
+    row = rows_until(words, before, 0, words[ROWS]) - 1
+    frauds = end - frauds_until(words, before * HOP_MS)
+    return count_at(words, matured_until) - count_at(words, row) - frauds
+
+
+@compiled
+def _first_time_share(words: Integers, now: int, week: int) -> float:
     """Share of the transactions of 7 days, the label delay, whose customer was new to the merchant."""
-    first_times, counts = state.first_times, state.counts
-    if first_times is None:
-        return MISSING
-    count = counts[now] - counts[week]
-    return (first_times[now] - first_times[week]) / count if count else MISSING
+    count = count_at(words, now) - count_at(words, week)
+    return (first_times_at(words, now) - first_times_at(words, week)) / count if count else MISSING
 
 
-def _amount_to_mean(state: EntityState, amount: int, now: int, month: int) -> Value:
+@compiled
+def _amount_to_mean(words: Integers, amount: int, now: int, month: int) -> float:
     """The amount against the mean of 30 days."""
-    amounts, counts = state.amounts, state.counts
-    if amounts is None:
+    total = amount_at(words, now) - amount_at(words, month)
+    if not total:
         return MISSING
-    total = amounts[now] - amounts[month]
-    return amount * (counts[now] - counts[month]) / total if total else MISSING
+    return product_over(amount, count_at(words, now) - count_at(words, month), total)
 
 
-def _distinct(state: EntityState, moment: Moment, since_ms: int) -> tuple[int, int]:
+@compiled
+def _write_distinct(words: Integers, run: Integers, event: int, since_ms: int, values: Reals) -> None:
     """Different customers and cards since then, those of the transaction included."""
-    transaction = moment.transaction
-    return _recent(state.customers, transaction.user_id, since_ms), _recent(state.cards, transaction.card_id, since_ms)
+    values[0] = _recent(words, words[CUSTOMERS], CUSTOMERS_AT, run[event + CUSTOMER], since_ms)
+    values[1] = _recent(words, words[CARDS], words[CARDS_AT], run[event + CARD], since_ms)
 
 
-def _recent(last_seen_ms: dict[str, int] | None, current: str | None, since_ms: int) -> int:
-    if not last_seen_ms:
-        return int(current is not None)
-    recent = int(current is not None and last_seen_ms.get(current, since_ms) <= since_ms)
-    for seen_ms in reversed(last_seen_ms.values()):
-        if seen_ms <= since_ms:
-            break
+@compiled
+def _recent(words: Integers, count: int, at: int, current: int, since_ms: int) -> int:
+    recent = 0
+    if current:
+        place = sight_of(words, count, at, current)
+        recent += place == count or words[at + place * SIGHT_WORDS + SEEN_MS] <= since_ms
+    place = count - 1
+    while place >= 0 and words[at + place * SIGHT_WORDS + SEEN_MS] > since_ms:
         recent += 1
+        place -= 1
     return recent
 
 
 def _family(count: int, distinct_window_ms: int, *, first_times: bool, amounts: bool, fraud_runs: bool) -> Family:
     """The family of all `count` rows of one kind."""
-    missing = (MISSING,) * count
-
-    def compute(moment: Moment) -> Sequence[Value]:
-        state = moment.entity
-        if state is None:
-            return missing
-        return _values(state, moment, distinct_window_ms, first_times, amounts, fraud_runs)
-
-    def family(rows, plan):
-        compute.kind = True
-        return compute
-
-    return family
+    asks = _ASKS_FIRST_TIMES * first_times | _ASKS_AMOUNTS * amounts | _ASKS_FRAUD_RUNS * fraud_runs
+    return family_of(count, EntityFamily(_meet, (distinct_window_ms, asks, count)))
 
 
-def _unplaced(_rows: Sequence[Feature], _plan: StatePlan) -> Compute:
+def _unplaced(_rows: Sequence[Feature], _plan: StatePlan) -> EntityFamily:
     raise ValueError("rows of an entity get their family from their kind")
 
 

@@ -13,181 +13,247 @@ second both are exactly (t - d - w, t - d].
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Mapping
-from copy import copy
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 
+from fraud.features import entity_counting as counting
+from fraud.features.entity_words import (
+    AMOUNT,
+    BUCKET,
+    CARDS,
+    CARDS_AT,
+    COUNT,
+    CUSTOMERS,
+    CUSTOMERS_AT,
+    DISTINCT_CAP,
+    FIRST_SEEN_MS,
+    FRAUDS,
+    FRAUDS_AT,
+    IS_TOLD,
+    KEEPS,
+    KEEPS_AMOUNTS,
+    KEEPS_CARDS,
+    KEEPS_CUSTOMERS,
+    KEEPS_FIRST_TIMES,
+    NEWEST_MS,
+    ROWS,
+    ROWS_AT,
+    SIGHT_WORDS,
+    empty_words,
+    laid_out,
+    name_hash,
+    width_of_rows,
+    with_room,
+)
 from fraud.features.plan import EntityPlan, StatePlan
-
-# Below every real bucket: the first row of a series stands for all that was dropped before it.
-_BEFORE_ALL = -(1 << 62)
-# A device or an address with this many customers is as suspicious as one with more, and a till has thousands.
-DISTINCT_CAP = 32
-# Shifting every column for each expired row would cost more than holding up to this many longer.
-_ROWS_BETWEEN_DROPS = 16
 
 
 class EntityState:
     """Everything that is remembered about one entity. `key` is its identifier, shared by all who refer to it.
 
-    `buckets` ascends; `counts`, `amounts` (base minor units) and `first_times` (customers new to the merchant) are
-    cumulative per bucket, so that any window is a difference of two rows; row 0 is a sentinel. The latter two,
-    `customers` and `cards` (when each was last seen, in that order) are None unless the plan asks for them.
-    `fraud_timestamps_ms` are the transactions known as fraud now, sorted by their own time. `absorbed_offsets` is what
-    a store outside this process has counted, by source; None where this object is the store.
+    `words` hold it, see entity_words.py; compiled code finds them at `address`, which changes with `make_room` alone.
+    What the properties give are copies, to look at.
     """
 
-    __slots__ = (
-        "absorbed_offsets",
-        "amounts",
-        "buckets",
-        "cards",
-        "counts",
-        "customers",
-        "first_seen_ms",
-        "first_times",
-        "fraud_timestamps_ms",
-        "key",
-        "newest_ms",
-    )
+    __slots__ = ("_offsets", "address", "key", "words")
 
-    def __init__(self, key: str, plan: EntityPlan) -> None:
+    def __init__(self, key: str, words: array[int], absorbed_offsets: dict[str, int] | None = None) -> None:
         self.key = key
-        self.buckets = array("q", (_BEFORE_ALL,))
-        self.counts = array("q", (0,))
-        self.amounts = array("q", (0,)) if plan.sums_amounts else None
-        self.first_times = array("q", (0,)) if plan.counts_first_times else None
-        self.first_seen_ms = 0
-        self.newest_ms = 0
-        self.customers: dict[str, int] | None = {} if plan.counts_customers else None
-        self.cards: dict[str, int] | None = {} if plan.counts_cards else None
-        self.fraud_timestamps_ms: array[int] | None = None
-        self.absorbed_offsets: dict[str, int] | None = None
+        self.words = words
+        self.address = words.buffer_info()[0]
+        self._offsets = absorbed_offsets
+        if absorbed_offsets is not None:
+            words[KEEPS] |= IS_TOLD
+
+    @classmethod
+    def new(cls, key: str, plan: EntityPlan) -> EntityState:
+        """An entity that nobody has seen."""
+        return cls(key, empty_words(plan))
+
+    def copied(self) -> EntityState:
+        """Another one that is as this one is."""
+        offsets = self.absorbed_offsets
+        return EntityState(self.key, self.words[:], None if offsets is None else {**offsets})
+
+    def __copy__(self) -> EntityState:
+        return self.copied()
+
+    def __deepcopy__(self, _known: object) -> EntityState:
+        return self.copied()
+
+    @property
+    def absorbed_offsets(self) -> dict[str, int] | None:
+        """What a store outside this process has counted, by source; None where this object is the store."""
+        return self._offsets if self.words[KEEPS] & IS_TOLD else None
+
+    @absorbed_offsets.setter
+    def absorbed_offsets(self, offsets: dict[str, int] | None) -> None:
+        self._offsets = offsets
+        if offsets is None:
+            self.words[KEEPS] &= ~IS_TOLD
+        else:
+            self.words[KEEPS] |= IS_TOLD
+
+    def has_counted(self, source: str, offset: int) -> bool:
+        """Whether a store outside this process has counted that; nothing where this object is the store."""
+        return self._offsets is not None and offset <= self._offsets.get(source, -1)
+
+    @property
+    def first_seen_ms(self) -> int:
+        """When the first event was; 0 before it."""
+        return self.words[FIRST_SEEN_MS]
+
+    @property
+    def newest_ms(self) -> int:
+        """When the newest event was; 0 before the first."""
+        return self.words[NEWEST_MS]
+
+    @property
+    def rows(self) -> array[int]:
+        """Bucket, count, amount and first times of each row in turn, the sentinel first."""
+        words = self.words
+        at = words[ROWS_AT]
+        return words[at : at + words[ROWS] * width_of_rows(words[KEEPS])]
+
+    @property
+    def buckets(self) -> array[int]:
+        """The bucket of each row."""
+        return self._column(BUCKET)
+
+    @property
+    def counts(self) -> array[int]:
+        """All transactions up to each row."""
+        return self._column(COUNT)
+
+    @property
+    def amounts(self) -> array[int] | None:
+        """Their amounts in base minor units; None if nobody asks for them."""
+        return self._column(AMOUNT) if self.words[KEEPS] & KEEPS_AMOUNTS else None
+
+    @property
+    def first_times(self) -> array[int] | None:
+        """Those by customers new to the merchant; None if nobody asks for them."""
+        keeps = self.words[KEEPS]
+        return self._column(width_of_rows(keeps) - 1) if keeps & KEEPS_FIRST_TIMES else None
+
+    def _column(self, column: int) -> array[int]:
+        return self.rows[column :: width_of_rows(self.words[KEEPS])]
+
+    @property
+    def customers(self) -> dict[int, int] | None:
+        """When each customer was last seen, by hash of the name, in that order; None if nobody asks for them."""
+        if not self.words[KEEPS] & KEEPS_CUSTOMERS:
+            return None
+        return _sights(self.words, CUSTOMERS_AT, self.words[CUSTOMERS])
+
+    @property
+    def cards(self) -> dict[int, int] | None:
+        """The same of cards."""
+        if not self.words[KEEPS] & KEEPS_CARDS:
+            return None
+        return _sights(self.words, self.words[CARDS_AT], self.words[CARDS])
+
+    @property
+    def fraud_timestamps_ms(self) -> array[int]:
+        """The transactions known as fraud now, sorted by their own time."""
+        at = self.words[FRAUDS_AT]
+        return self.words[at : at + self.words[FRAUDS]]
 
     def is_idle(self, timestamp_ms: int, plan: StatePlan) -> bool:
         """Whether the entity is new to every event from `timestamp_ms` on; one that absorbed nothing is new anyway."""
-        return timestamp_ms - self.newest_ms > plan.forget_after_ms
+        return timestamp_ms - self.words[NEWEST_MS] > plan.forget_after_ms
 
-    def row_at(self, bucket: int) -> int:
-        """The last row at or before `bucket`: cumulative counters there cover everything up to it."""
-        return bisect_right(self.buckets, bucket) - 1
+    def make_room(self, section: int) -> None:
+        """Let a section take more; `address` is another one then."""
+        self.words = with_room(self.words, section)
+        self.address = self.words.buffer_info()[0]
 
     def absorb(
         self, timestamp_ms: int, amount: int, user_id: str, card_id: str | None, first_time: bool, plan: EntityPlan
     ) -> None:
         """Count one transaction; `amount` in base minor units, `first_time` if the customer is new to its merchant."""
-        in_order = timestamp_ms >= self.newest_ms
-        if in_order:
-            if not self.newest_ms:
-                self.first_seen_ms = timestamp_ms
-            self.newest_ms = timestamp_ms
-        elif timestamp_ms < self.first_seen_ms:
-            self.first_seen_ms = timestamp_ms
-        bucket = -(-timestamp_ms // plan.hop_ms)
-        buckets, counts = self.buckets, self.counts
-        if bucket > buckets[-1]:
-            buckets.append(bucket)
-            counts.append(counts[-1] + 1)
-            if self.amounts is not None:
-                self.amounts.append(self.amounts[-1] + amount)
-            if self.first_times is not None:
-                self.first_times.append(self.first_times[-1] + first_time)
-            if not len(buckets) % _ROWS_BETWEEN_DROPS:
-                self.drop_expired(plan)
-        else:
-            self._count_into(bucket, amount, first_time)
-        if self.customers is not None:
-            _see(self.customers, user_id, timestamp_ms, in_order)
-        if self.cards is not None and card_id is not None:
-            _see(self.cards, card_id, timestamp_ms, in_order)
-
-    def _count_into(self, bucket: int, amount: int, first_time: bool) -> None:
-        """Count an event in a bucket that is not a new one at the end."""
-        buckets = self.buckets
-        columns = [(column, step) for column, step in self._columns(amount, first_time) if column is not None]
-        place = bisect_left(buckets, bucket)
-        if buckets[place] != bucket:
-            buckets.insert(place, bucket)
-            for column, _ in columns:
-                column.insert(place, column[place - 1])
-        for column, step in columns:
-            for later in range(place, len(column)):
-                column[later] += step
-
-    def _columns(self, amount: int, first_time: bool) -> tuple[tuple[array[int] | None, int], ...]:
-        return (self.counts, 1), (self.amounts, amount), (self.first_times, int(first_time))
+        card = 0 if card_id is None else name_hash(card_id)
+        event = (timestamp_ms, amount, int(first_time), name_hash(user_id), card, plan.hop_ms, plan.retention_ms)
+        while full := counting.absorb_at(self.address, *event):
+            self.make_room(full)
 
     def drop_expired(self, plan: EntityPlan) -> None:
         """Forget buckets and frauds that no window of an event in time reaches."""
-        expired_ms = self.newest_ms - plan.retention_ms
-        last = self.row_at(expired_ms // plan.hop_ms)
-        if last > 0:
-            for column in (self.buckets, self.counts, self.amounts, self.first_times):
-                if column is not None:
-                    del column[:last]
-            self.buckets[0] = _BEFORE_ALL
-        if self.fraud_timestamps_ms:
-            del self.fraud_timestamps_ms[: bisect_right(self.fraud_timestamps_ms, expired_ms)]
+        counting.drop_expired_at(self.address, plan.hop_ms, plan.retention_ms)
 
     def mark_fraud(self, timestamp_ms: int, plan: EntityPlan) -> None:
         """A transaction of this time became known as fraud."""
-        if self.fraud_timestamps_ms is None:
-            self.fraud_timestamps_ms = array("q")
-        insort(self.fraud_timestamps_ms, timestamp_ms)
-        self.drop_expired(plan)
+        while full := counting.mark_at(self.address, timestamp_ms, plan.hop_ms, plan.retention_ms):
+            self.make_room(full)
 
     def unmark_fraud(self, timestamp_ms: int) -> None:
         """A transaction of this time is no longer held for fraud."""
-        timestamps = self.fraud_timestamps_ms
-        if timestamps is not None:
-            place = bisect_left(timestamps, timestamp_ms)
-            if place < len(timestamps) and timestamps[place] == timestamp_ms:
-                del timestamps[place]
+        counting.unmark_at(self.address, timestamp_ms)
 
-    def rename(self, names: Mapping[str, str]) -> None:
-        """Put customers and cards that have another name now under it, by old name."""
-        for last_seen_ms in (self.customers, self.cards):
-            if last_seen_ms and last_seen_ms.keys() & names.keys():
-                entries = list(last_seen_ms.items())
-                last_seen_ms.clear()
-                for who, seen_ms in entries:
-                    # They ascend: of two that become one the later sight stays, in its place.
-                    last_seen_ms.pop(names.get(who, who), None)
-                    last_seen_ms[names.get(who, who)] = seen_ms
+    def rename(self, names: Mapping[int, int]) -> None:
+        """Put customers and cards that have another name now under it, by old name; all by their hashes."""
+        customers, cards = (_renamed(sights, names) for sights in (self.customers, self.cards))
+        if customers is not None or cards is not None:
+            self._become(
+                self.first_seen_ms,
+                self.newest_ms,
+                (customers or self.customers, cards or self.cards),
+                self.fraud_timestamps_ms,
+                self.rows,
+            )
 
     def joined(self, other: EntityState) -> EntityState:
         """This state and one of the same entity under another name, as if it had had this one's always."""
-        joined = copy(self)
-        joined.buckets = array("q", sorted({*self.buckets, *other.buckets}))
-        joined.counts = _sum(joined.buckets, (self, self.counts), (other, other.counts))
-        if self.amounts is not None and other.amounts is not None:
-            joined.amounts = _sum(joined.buckets, (self, self.amounts), (other, other.amounts))
-        if self.first_times is not None and other.first_times is not None:
-            joined.first_times = _sum(joined.buckets, (self, self.first_times), (other, other.first_times))
-        joined.first_seen_ms = min(filter(None, (self.first_seen_ms, other.first_seen_ms)), default=0)
-        joined.newest_ms = max(self.newest_ms, other.newest_ms)
-        joined.customers = _latest(self.customers, other.customers)
-        joined.cards = _latest(self.cards, other.cards)
-        joined.fraud_timestamps_ms = array(
-            "q", sorted([*(self.fraud_timestamps_ms or ()), *(other.fraud_timestamps_ms or ())])
+        joined = self.copied()
+        joined._become(
+            min(filter(None, (self.first_seen_ms, other.first_seen_ms)), default=0),
+            max(self.newest_ms, other.newest_ms),
+            (_latest(self.customers, other.customers), _latest(self.cards, other.cards)),
+            sorted([*self.fraud_timestamps_ms, *other.fraud_timestamps_ms]),
+            _sum(self, other),
         )
         return joined
 
-    def known_frauds(self, after_bucket: int, last_bucket: int, hop_ms: int) -> int:
-        """Known frauds among the transactions of the buckets after `after_bucket` up to `last_bucket`."""
-        timestamps = self.fraud_timestamps_ms
-        if not timestamps:
-            return 0
-        return bisect_right(timestamps, last_bucket * hop_ms) - bisect_right(timestamps, after_bucket * hop_ms)
+    def _become(
+        self,
+        first_seen_ms: int,
+        newest_ms: int,
+        customers_and_cards: tuple[dict[int, int] | None, dict[int, int] | None],
+        frauds_ms: Sequence[int],
+        rows: array[int],
+    ) -> None:
+        customers, cards = (list(chain.from_iterable((sights or {}).items())) for sights in customers_and_cards)
+        self.words = laid_out(
+            self.words[KEEPS], (first_seen_ms, newest_ms), (customers, cards), frauds_ms, rows, spare_rows=1
+        )
+        self.address = self.words.buffer_info()[0]
 
 
-def _sum(buckets: array[int], *series: tuple[EntityState, array[int]]) -> array[int]:
-    """Cumulative counters of several states at `buckets`, added up."""
-    return array("q", (sum(column[state.row_at(bucket)] for state, column in series) for bucket in buckets))
+def name_hashes(names: Mapping[str, str]) -> dict[int, int]:
+    """Names by former names, as hashes."""
+    return {name_hash(former): name_hash(name) for former, name in names.items()}
 
 
-def _latest(one: dict[str, int] | None, other: dict[str, int] | None) -> dict[str, int] | None:
+def _sights(words: array[int], at: int, count: int) -> dict[int, int]:
+    flat = iter(words[at : at + count * SIGHT_WORDS])
+    return dict(zip(flat, flat, strict=True))
+
+
+def _renamed(last_seen_ms: dict[int, int] | None, names: Mapping[int, int]) -> dict[int, int] | None:
+    """Sights with new names; None if nobody of them has one."""
+    if not last_seen_ms or last_seen_ms.keys().isdisjoint(names):
+        return None
+    renamed: dict[int, int] = {}
+    for who, seen_ms in last_seen_ms.items():
+        # They ascend: of two that become one the later sight stays, in its place.
+        renamed.pop(names.get(who, who), None)
+        renamed[names.get(who, who)] = seen_ms
+    return renamed
+
+
+def _latest(one: dict[int, int] | None, other: dict[int, int] | None) -> dict[int, int] | None:
     """Who was seen in either, and when last, in that order; as many as are remembered."""
     if one is None or other is None:
         return one
@@ -195,13 +261,14 @@ def _latest(one: dict[str, int] | None, other: dict[str, int] | None) -> dict[st
     return dict(sorted(seen_ms.items(), key=itemgetter(1))[-DISTINCT_CAP:])
 
 
-def _see(last_seen_ms: dict[str, int], who: str, timestamp_ms: int, in_order: bool) -> None:
-    """Note that `who` was here. Entries stay in the order of last sight; beyond the cap the first one is forgotten."""
-    before = last_seen_ms.pop(who, 0)
-    last_seen_ms[who] = timestamp_ms if in_order else max(before, timestamp_ms)
-    if not in_order:
-        by_last_sight = sorted(last_seen_ms.items(), key=itemgetter(1))
-        last_seen_ms.clear()
-        last_seen_ms.update(by_last_sight)
-    if len(last_seen_ms) > DISTINCT_CAP:
-        del last_seen_ms[next(iter(last_seen_ms))]
+def _sum(one: EntityState, other: EntityState) -> array[int]:
+    """Rows of both states, added up."""
+    width = width_of_rows(one.words[KEEPS])
+    series = [(state.buckets, state.rows) for state in (one, other)]
+    summed = array("q")
+    for bucket in sorted({*one.buckets, *other.buckets}):
+        places = [(bisect_right(buckets, bucket) - 1) * width for buckets, _ in series]
+        summed.append(bucket)
+        for column in range(COUNT, width):
+            summed.append(sum(rows[place + column] for place, (_, rows) in zip(places, series, strict=True)))
+    return summed

@@ -12,35 +12,18 @@ import numpy as np
 from fraud.features.compiled import Integers, Reals, compiled, integers_at
 from fraud.features.customer_state import NO_POSITIONS, CustomerState, absorb_all, positions_of
 from fraud.features.customer_words import EVENT_ADDRESS, EVENT_THINGS, MERCHANT, Table, known_entry
+from fraud.features.entity_pass import EntityPass, EntityRun
+from fraud.features.entity_run import EntityFamily
 from fraud.features.entity_state import EntityState
-from fraud.features.moment import Moment
-from fraud.features.plan import ENTITY_FIELDS, ENTITY_KINDS, EntityPlan, StatePlan
+from fraud.features.passage import Mark, Passage
+from fraud.features.plan import ENTITY_FIELDS, ENTITY_KINDS, StatePlan
 from fraud.features.profile_values import ProfileField, ProfileValue, profile_rows
 from fraud.features.run import Run, bound_windows
-from fraud.features.table import MISSING, FeatureSet
+from fraud.features.table import MISSING, CustomerFamily, FeatureSet
 from fraud.transaction import Transaction
 
 CustomerStates = dict[str, CustomerState]
 EntityStates = dict[str, dict[str, EntityState]]
-# A transaction that became known as fraud, or no longer is.
-Mark = tuple[Transaction, bool]
-
-
-class Passage(NamedTuple):
-    """An authorisation on its way past its customer and its entities.
-
-    One that is `late` is read and not counted. `customer` is None for one that its customer has counted before: then
-    `first_time` says whether it was new to its merchant. `source` and `offset` are where it came from: an entity that
-    has counted that offset does not count it again. `due` became known before it.
-    """
-
-    transaction: Transaction
-    customer: CustomerState | None
-    late: bool
-    first_time: bool = False
-    due: Sequence[Mark] = ()
-    source: str = ""
-    offset: int = 0
 
 
 class Passed(NamedTuple):
@@ -64,7 +47,14 @@ class Extraction:
         self.feature_set = feature_set
         self.plan = plan
         self.minor_units = 10**base_exponent
-        self._families = feature_set.families(plan)
+        self._customer_families: list[tuple[slice, CustomerFamily]] = []
+        self._passes: list[EntityPass] = []
+        plans = {entity.kind: entity for entity in plan.entities}
+        for read_by, columns, family in feature_set.families(plan):
+            if isinstance(family, EntityFamily):
+                self._passes.append(EntityPass(plans[read_by], plan, family, columns.start))
+            else:
+                self._customer_families.append((columns, family))
         self._windows_ms = np.array(plan.customer_windows_ms, np.int64)
         self._kinds = [entity.kind for entity in plan.entities]
         # Where the features stand that are missing without entity windows.
@@ -101,8 +91,9 @@ class Extraction:
             matrix[numbers], first_times[numbers] = self._read(run)
             for number, values in zip(numbers, profile_rows(profile_fields, run, customers), strict=True):
                 profiles[number] = values
-        for entity_plan in self.plan.entities:
-            self._pass(passages, first_times, entities[entity_plan.kind], entity_plan, matrix)
+        entity_run = EntityRun(passages, first_times.tolist())
+        for entity_pass in self._passes:
+            entity_pass.go(entity_run, entities[entity_pass.kind], matrix)
         if met:
             absorb_all(run.events, run.positions, customers, transactions, self.plan, self._shared(entities))
         return Passed(matrix, first_times.astype(np.bool_).tolist(), profiles)
@@ -122,9 +113,8 @@ class Extraction:
     def _read(self, run: Run) -> tuple[Reals, Integers]:
         """What customers say: float64 [n, features] with gaps where entities do, and 1 for each new merchant."""
         matrix = np.empty((len(run.events), len(self.feature_set.names)))
-        for read_by, columns, compute in self._families:
-            if read_by not in ENTITY_KINDS:
-                compute(run, matrix[:, columns])
+        for columns, family in self._customer_families:
+            family(run, matrix[:, columns])
         first_times = np.zeros(len(run.events), np.int64)
         if self.plan.detailed:
             _note_first_times(run.events, first_times)
@@ -140,57 +130,11 @@ class Extraction:
 
         return shared
 
-    def _pass(self, passages, first_times, states, entity_plan, matrix) -> None:
-        kind = entity_plan.kind
-        identifier = attrgetter(ENTITY_FIELDS[kind])
-        reads = [(compute, columns) for by, columns, compute in self._families if by == kind]
-        forget_after_ms, allowed_lateness_ms = self.plan.forget_after_ms, self.plan.allowed_lateness_ms
-        for row, (transaction, _customer, late, _first, due, source, offset) in enumerate(passages):
-            first_time = bool(first_times[row])
-            for marked, is_fraud in due:
-                self._mark(marked, is_fraud, states, entity_plan)
-            key = identifier(transaction)
-            state = None if key is None else states.get(key)
-            timestamp_ms = transaction.timestamp_ms
-            if key is not None and (state is None or state.newest_ms < timestamp_ms - forget_after_ms):
-                state = EntityState(key, entity_plan)
-                if not late:
-                    states[key] = state
-            elif state is not None and state.newest_ms > timestamp_ms + allowed_lateness_ms:
-                state.drop_expired(entity_plan)
-            moment = Moment(transaction, self.minor_units)
-            moment.entity = state
-            for compute, columns in reads:
-                matrix[row, columns] = compute(moment)
-            if state is None or late:
-                continue
-            if state.absorbed_offsets is None or offset > state.absorbed_offsets.get(source, -1):
-                state.absorb(
-                    timestamp_ms,
-                    transaction.base_amount_minor,
-                    transaction.user_id,
-                    transaction.card_id,
-                    first_time,
-                    entity_plan,
-                )
-
     def mark(self, marks: Sequence[Mark], states: EntityStates) -> None:
         """Count, or no longer count, transactions as known fraud with each of their entities."""
-        for entity_plan in self.plan.entities:
-            for marked, is_fraud in marks:
-                self._mark(marked, is_fraud, states[entity_plan.kind], entity_plan)
-
-    @staticmethod
-    def _mark(transaction: Transaction, is_fraud: bool, states: dict[str, EntityState], plan: EntityPlan) -> None:
-        """An entity that was forgotten in between knows nothing of it."""
-        key, timestamp_ms = getattr(transaction, ENTITY_FIELDS[plan.kind]), transaction.timestamp_ms
-        state = None if key is None else states.get(key)
-        if state is None or not state.first_seen_ms <= timestamp_ms <= state.newest_ms:
-            return
-        if is_fraud:
-            state.mark_fraud(timestamp_ms, plan)
-        else:
-            state.unmark_fraud(timestamp_ms)
+        if marks:
+            for entity_pass in self._passes:
+                entity_pass.mark(marks, states[entity_pass.kind])
 
 
 @compiled

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Final
 
 from fraud.features.compiled import Integers, Reals, compiled, integers_at
 from fraud.features.customer_words import AMOUNT, EVENT_ADDRESS, EVENT_AMOUNT, EVENT_TIMESTAMP_MS, row_at
-from fraud.features.moment import Moment
+from fraud.features.entity_run import (
+    ADDRESS,
+    PARAMETERS_AT,
+    ROW,
+    TIMESTAMP_MS,
+    EntityFamily,
+    counted,
+    event_at,
+    left,
+    marked,
+    met,
+)
+from fraud.features.entity_words import FRAUDS, ROWS, count_at, frauds_between, rows_until
 from fraud.features.plan import StatePlan
 from fraud.features.run import Run
-from fraud.features.table import DAY_MS, HOUR_MS, SECOND_MS, Compute, Feature, Value, together
+from fraud.features.table import DAY_MS, HOUR_MS, SECOND_MS, Feature, together
 
 # The delay after which the book takes a terminal's transactions as labelled.
 LABEL_DELAY_MS = 7 * DAY_MS
 # The data has whole seconds, so a hop of one second makes the sawtooth windows exact.
 HOP_MS = SECOND_MS
 _WINDOW_DAYS = (1, 7, 30)
-_NO_TERMINAL = (0, 0.0) * len(_WINDOW_DAYS)
+# Parameters of the terminal's family: how many windows it has, then where each begins, ms before the transaction.
+_WINDOWS: Final = PARAMETERS_AT
 
 
 @compiled
@@ -48,30 +61,44 @@ def _of_customer(run: Run, windows: Integers, out: Reals) -> None:
             out[number, row + 1] = total / (count * run.minor_units)
 
 
-def _of_terminal(rows: Sequence[Feature], _plan: StatePlan) -> Compute:
+@compiled
+def _meet_terminals(run_address: int, kind_address: int, out: Reals, first_column: int) -> bool:
+    run, kind = integers_at(run_address), integers_at(kind_address)
+    for place in left(run):
+        event = event_at(place)
+        row = run[event + ROW]
+        if row < 0:
+            if not marked(run, place, kind):
+                return False
+            continue
+        values = out[row, first_column : first_column + 2 * kind[_WINDOWS]]
+        if run[event + ADDRESS] == 0:
+            values[:] = 0.0
+            continue
+        words = met(run, event, kind)
+        _write_terminal(words, run[event + TIMESTAMP_MS], kind, values)
+        if not counted(run, place, words, kind):
+            return False
+    return True
+
+
+@compiled
+def _write_terminal(words: Integers, timestamp_ms: int, kind: Integers, values: Reals) -> None:
+    """Count, and share of known frauds, in each delayed window."""
+    last = (timestamp_ms - LABEL_DELAY_MS) // HOP_MS
+    until = rows_until(words, last, 0, words[ROWS])
+    for window in range(kind[_WINDOWS]):
+        before = (timestamp_ms - kind[_WINDOWS + 1 + window]) // HOP_MS
+        count = count_at(words, until - 1) - count_at(words, rows_until(words, before, 0, until) - 1)
+        values[2 * window], values[2 * window + 1] = count, 0.0
+        if count and words[FRAUDS]:
+            values[2 * window + 1] = frauds_between(words, before, last, HOP_MS) / count
+
+
+def _of_terminal(rows: Sequence[Feature], _plan: StatePlan) -> EntityFamily:
     """Count, and share of known frauds, in the delayed window of every second row."""
-    offsets_ms = tuple(LABEL_DELAY_MS + row.window_ms for row in rows[::2])
-
-    def compute(moment: Moment) -> Sequence[Value]:
-        state = moment.entity
-        if state is None:
-            return _NO_TERMINAL
-        timestamp_ms, buckets, counts = moment.timestamp_ms, state.buckets, state.counts
-        last = (timestamp_ms - LABEL_DELAY_MS) // HOP_MS
-        place = bisect_right(buckets, last)
-        until = counts[place - 1]
-        values: list[Value] = []
-        for offset_ms in offsets_ms:
-            before = (timestamp_ms - offset_ms) // HOP_MS
-            place = bisect_right(buckets, before, 0, place)
-            count = until - counts[place - 1]
-            if count and state.fraud_timestamps_ms:
-                values += (count, state.known_frauds(before, last, HOP_MS) / count)
-            else:
-                values += (count, 0.0)
-        return values
-
-    return compute
+    offsets_ms = [LABEL_DELAY_MS + row.window_ms for row in rows[::2]]
+    return EntityFamily(_meet_terminals, (len(offsets_ms), *offsets_ms))
 
 
 _CUSTOMER_FAMILY = together(2 * len(_WINDOW_DAYS), _of_customer)

@@ -12,7 +12,7 @@ from copy import deepcopy
 import msgspec
 
 from fraud.features.customer_record import rename
-from fraud.features.entity_state import EntityState
+from fraud.features.entity_state import EntityState, name_hashes
 from fraud.features.extraction import CustomerStates, EntityStates
 from fraud.features.plan import ENTITY_FIELDS, StatePlan
 from fraud.transaction import Transaction
@@ -70,7 +70,7 @@ class Rotation:
 
     def carry_entities(self, keys: Sequence[tuple[str, str]], states: EntityStates) -> None:
         """Let entities go on from what they were, with their customers and cards under present tokens."""
-        names = {former: token for token, former in self.former.items()}
+        names = name_hashes({former: token for token, former in self.former.items()})
         for kind, key in dict.fromkeys(keys):
             of_kind = states[kind]
             before = of_kind.pop(self.former[key], None) if key in self.former else None

@@ -21,9 +21,9 @@ class Run(NamedTuple):
 
     `events` int64 [n, columns]: the columns named `EVENT_...` of `fraud.features.customer_words`, the first of them the
     address of the customer's words. `positions` float64 [n, 2]: latitude and longitude, not a number where there is
-    none. `starts` int64 [n, windows + 1] bounds the customer's rows in each window of the plan: timestamp in (t - w, t],
-    not counting the transaction itself; the last column is where all of them end. `minor_units` of the base currency
-    make one unit.
+    none. `starts` int64 [n, windows + 1] bounds the customer's rows in each window of the plan: those with timestamp in
+    (t - w, t] but for the transaction itself; the last column is where all of them end. `minor_units` of the base
+    currency make one unit.
     """
 
     events: Integers

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from fraud.features.compiled import Integers, Reals
+from fraud.features.entity_run import EntityFamily
 from fraud.features.plan import ENTITY_KINDS, EntityPlan, StatePlan
 from fraud.features.run import Run
 
@@ -32,8 +33,8 @@ MISSING = nan
 FeatureKind = Literal["integer", "number", "boolean"]
 Value = float | int | bool
 # Writes the values of a family's rows, in their order, for each transaction of a run: float64 [n, rows].
-Compute = Callable[[Run, Reals], None]
-Family = Callable[[Sequence["Feature"], StatePlan], Compute]
+CustomerFamily = Callable[[Run, Reals], None]
+Family = Callable[[Sequence["Feature"], StatePlan], CustomerFamily | EntityFamily]
 # As compiled code has it: with the numbers of each row's window and of its baseline window in `Run.starts`, int64
 # [rows, 2], -1 for none.
 Reader = Callable[[Run, Integers, Reals], None]
@@ -64,12 +65,21 @@ class Feature:
     needs: Literal["", "customers", "cards", "amounts", "first_times"] = ""
 
 
+def family_of(count: int, entity_family: EntityFamily) -> Family:
+    """The family of `count` rows that are read of one kind of entity."""
+
+    def family(rows: Sequence[Feature], _plan: StatePlan) -> EntityFamily:
+        _expect(rows, count)
+        return entity_family
+
+    return family
+
+
 def together(count: int, reader: Reader) -> Family:
     """The family of `count` rows that one compiled function reads off a run's customers."""
 
-    def family(rows: Sequence[Feature], plan: StatePlan) -> Compute:
-        if len(rows) != count:
-            raise ValueError(f"{', '.join(row.name for row in rows)}: their family computes {count} values")
+    def family(rows: Sequence[Feature], plan: StatePlan) -> CustomerFamily:
+        _expect(rows, count)
         windows = np.array(
             [
                 [plan.window_number(length) if length else -1 for length in (row.window_ms, row.baseline_window_ms)]
@@ -79,6 +89,11 @@ def together(count: int, reader: Reader) -> Family:
         return lambda run, out: reader(run, windows, out)
 
     return family
+
+
+def _expect(rows: Sequence[Feature], count: int) -> None:
+    if len(rows) != count:
+        raise ValueError(f"{', '.join(row.name for row in rows)}: their family computes {count} values")
 
 
 @dataclass(frozen=True)
@@ -149,9 +164,9 @@ class FeatureSet:
             counts_first_times=any(row.needs == "first_times" for row in rows),
         )
 
-    def families(self, plan: StatePlan) -> list[tuple[str, slice, Compute]]:
-        """What computes the rows: what it reads (a kind of entity, or the customer), which rows, and how. `plan` is
-        this set's own.
+    def families(self, plan: StatePlan) -> list[tuple[str, slice, CustomerFamily | EntityFamily]]:
+        """What computes the rows, one family after the other: what it reads, a kind of entity or the customer; which
+        rows; and how. `plan` is this set's own.
         """
         found = []
         start = 0
@@ -159,6 +174,9 @@ class FeatureSet:
             columns = slice(start, start + len(rows))
             found.append((self._read_by(rows), columns, family(rows, plan)))
             start = columns.stop
+        kinds = [read_by for read_by, _, _ in found if read_by in ENTITY_KINDS]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"feature set {self.name}: all rows of one kind of entity have one family, not {kinds}")
         return found
 
     def columns(self, matrix: Reals) -> list[list[Value]]:

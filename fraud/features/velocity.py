@@ -70,7 +70,7 @@ def _declined(run: Run, windows: Integers, out: Reals) -> None:
 
 @compiled
 def _distinct(run: Run, windows: Integers, out: Reals) -> None:
-    """Merchants, categories, countries and devices, each in every window, from the shortest; windows come four times."""
+    """Merchants, categories, countries and devices, each in every window; windows come four times, shortest first."""
     lengths = len(windows) // 4
     seen = np.zeros(1, np.int64)
     mark = 0

@@ -6,9 +6,8 @@ Everything that is read is a copy, as from a server.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 
-from fraud.features.entity_state import EntityState
+from fraud.features.entity_state import EntityState, name_hashes
 from fraud.features.plan import ENTITY_KINDS, EntityPlan, StatePlan
 from fraud.ports import EntityEvent, HistoryRecord, StoredDecision
 from fraud.stores.customers import Snapshot
@@ -75,7 +74,7 @@ class MemoryEntityWindows:
         for kind, key in keys:
             state = self._states[kind].get(key)
             if state is not None:
-                found[kind][key] = deepcopy(state)
+                found[kind][key] = state.copied()
         return found
 
     async def commit(self, source: str, events: Sequence[EntityEvent]) -> None:
@@ -93,7 +92,7 @@ class MemoryEntityWindows:
             if state.newest_ms < event.timestamp_ms - self._plan.forget_after_ms:
                 state = states[event.key] = _new(event.key, plan, counted)
             counted[source] = event.offset
-            state.rename(_names(event))
+            state.rename(name_hashes(_names(event)))
             state.absorb(event.timestamp_ms, event.amount, event.user_id, event.card_id, event.first_time, plan)
 
     async def mark(
@@ -128,6 +127,6 @@ def _names(event: EntityEvent) -> dict[str, str]:
 
 
 def _new(key: str, plan: EntityPlan, absorbed_offsets: dict[str, int]) -> EntityState:
-    state = EntityState(key, plan)
+    state = EntityState.new(key, plan)
     state.absorbed_offsets = absorbed_offsets
     return state

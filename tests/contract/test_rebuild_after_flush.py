@@ -38,7 +38,8 @@ def history() -> list[tuple[str, EntityEvent]]:
 
 def content(state: EntityState) -> dict[str, Any]:
     """What a feature can read of a state."""
-    values = {name: getattr(state, name) for name in EntityState.__slots__ if name != "absorbed_offsets"}
+    names = ("key", "first_seen_ms", "newest_ms", "customers", "cards", "fraud_timestamps_ms", "rows")
+    values = {name: getattr(state, name) for name in names}
     return {name: list(value.items()) if isinstance(value, dict) else value for name, value in values.items()}
 
 

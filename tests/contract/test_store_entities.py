@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from payments import HOUR_MS, MINUTE_MS, START_MS
 from redis_server import RedisServer
 
-from fraud.features.entity_state import DISTINCT_CAP
+from fraud.features.entity_words import DISTINCT_CAP, name_hash
 from fraud.features.plan import ENTITY_KINDS
 from fraud.ports import EntityEvent
 from fraud.stores.entity_windows.windows import EntityWindows
@@ -98,6 +98,11 @@ def counts(state: Any) -> list[int]:
     return steps
 
 
+def sights(*seen: tuple[str, int]) -> dict[int, int]:
+    """What a state knows of customers or cards."""
+    return {name_hash(name): seen_ms for name, seen_ms in seen}
+
+
 def frauds(state: Any) -> list[int]:
     return [timestamp_ms - START_MS for timestamp_ms in state.fraud_timestamps_ms or ()]
 
@@ -118,8 +123,10 @@ def test_committing_nothing_is_no_special_case(with_store: WithStore) -> None:
 def test_an_entity_is_found_as_its_events_left_it(with_store: WithStore) -> None:
     state = with_store(left_by([event(0), event(1, 1, "other"), event(2, HOP_MS, "customer", 7)]))
     assert (counts(state), state.amounts[-1]) == ([1, 2], 207)
-    assert list(state.customers.items()) == [("other", START_MS + 1), ("customer", START_MS + HOP_MS)]
-    assert list(state.cards) == ["card of other", "card of customer"]
+    assert list(state.customers.items()) == list(
+        sights(("other", START_MS + 1), ("customer", START_MS + HOP_MS)).items()
+    )
+    assert list(state.cards) == [name_hash("card of other"), name_hash("card of customer")]
     assert (state.first_seen_ms, state.newest_ms) == (START_MS, START_MS + HOP_MS)
     assert state.absorbed_offsets == {SOURCE: 2}
 
@@ -173,7 +180,7 @@ def test_offsets_outlive_the_entity_that_counted_them(with_store: WithStore) -> 
 @pytest.mark.parametrize(("silent_ms", "remembered"), [(PLAN.forget_after_ms, True), (PLAN.forget_after_ms + 1, False)])
 def test_only_what_is_silent_for_too_long_is_forgotten(with_store: WithStore, silent_ms: int, remembered: bool) -> None:
     state = with_store(left_by([event(0, user_id="old")], [event(1, silent_ms, "new")]))
-    assert ("old" in state.customers) == remembered
+    assert (name_hash("old") in state.customers) == remembered
     assert (state.first_seen_ms == START_MS) == remembered
 
 
@@ -193,7 +200,7 @@ def test_the_halves_of_an_amount_carry(with_store: WithStore) -> None:
 def test_no_more_customers_are_remembered_than_count(with_store: WithStore) -> None:
     batch = [event(number, number, f"customer {number}") for number in range(DISTINCT_CAP + 3)]
     state = with_store(left_by(batch))
-    assert list(state.customers) == [f"customer {number}" for number in range(3, DISTINCT_CAP + 3)]
+    assert list(state.customers) == [name_hash(f"customer {number}") for number in range(3, DISTINCT_CAP + 3)]
 
 
 def test_a_straggler_is_put_in_its_place(with_store: WithStore) -> None:
@@ -201,7 +208,7 @@ def test_a_straggler_is_put_in_its_place(with_store: WithStore) -> None:
     straggler = event(60, 5 * HOP_MS + 1, "straggler")
     state = with_store(left_by(in_order, [straggler]))
     assert counts(state) == [1] * 6 + [2] + [1] * 53
-    assert next(iter(state.customers)) == "straggler"
+    assert next(iter(state.customers)) == name_hash("straggler")
 
 
 def test_a_straggler_from_beyond_every_window_leaves_no_row(with_store: WithStore) -> None:
@@ -349,11 +356,11 @@ def test_a_card_that_comes_under_another_name_is_counted_once(with_store: WithSt
         event(3, 3, "new name"), card_id="new card", former_user_id="old name", former_card_id="card of old name"
     )
     state = with_store(left_by([event(1, 1, "old name"), event(2, 2, "other"), renamed]))
-    assert state.customers == {"other": START_MS + 2, "new name": START_MS + 3}
-    assert state.cards == {"card of other": START_MS + 2, "new card": START_MS + 3}
+    assert state.customers == sights(("other", START_MS + 2), ("new name", START_MS + 3))
+    assert state.cards == sights(("card of other", START_MS + 2), ("new card", START_MS + 3))
 
 
 def test_a_former_name_keeps_its_last_sight(with_store: WithStore) -> None:
     late = msgspec.structs.replace(event(3, 1, "new name"), former_user_id="old name")
     state = with_store(left_by([event(1, 5, "old name"), event(2, 2, "other"), late]))
-    assert state.customers == {"other": START_MS + 2, "new name": START_MS + 5}
+    assert state.customers == sights(("other", START_MS + 2), ("new name", START_MS + 5))

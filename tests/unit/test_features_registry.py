@@ -12,7 +12,8 @@ from event_sequences import Pools, generate
 from payments import HOUR_MS, MINUTE_MS, START_MS, Bench, admission
 
 from fraud.features import FEATURE_SETS, UnknownFeatureSetError, feature_set
-from fraud.features.extraction import Extraction, Passage
+from fraud.features.extraction import Extraction
+from fraud.features.passage import Passage
 from fraud.features.plan import ENTITY_KINDS
 from fraud.features.table import Feature, FeatureSet, StateLimits, Value
 from fraud.rule_inputs import rule_names

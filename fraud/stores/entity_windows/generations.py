@@ -11,7 +11,7 @@ from zlib import crc32
 
 import msgspec
 
-from fraud.features.entity_state import DISTINCT_CAP
+from fraud.features.entity_words import DISTINCT_CAP
 from fraud.features.plan import StatePlan
 from fraud.transaction import LATEST_TIMESTAMP_MS
 

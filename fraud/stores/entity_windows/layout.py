@@ -21,13 +21,31 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable
-from itertools import accumulate, pairwise
+from collections.abc import Iterable, Mapping
+from itertools import chain, pairwise
+from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from fraud.features.compiled import Integers, compiled, integers_at
 from fraud.features.entity_state import EntityState
+from fraud.features.entity_words import (
+    AMOUNT,
+    BEFORE_ALL,
+    BUCKET,
+    COUNT,
+    KEEPS,
+    KEEPS_AMOUNTS,
+    KEEPS_FIRST_TIMES,
+    ROWS,
+    ROWS_AT,
+    kept_by,
+    laid_out,
+    row_width,
+    width_of_rows,
+)
 from fraud.features.plan import EntityPlan
 from fraud.ports import EntityStoreUnavailableError
 
@@ -40,8 +58,9 @@ _STATE = 1
 HEAD_ROWS = 32
 _KEPT_ROWS = 16
 _WORD_BYTES = 4
-_LOW_BITS = 32
+_LOW_BITS: Final = 32
 _LOW_MASK = (1 << _LOW_BITS) - 1
+Unsigned = NDArray[np.uint32]
 _decode_lists = msgspec.msgpack.Decoder().decode
 _encode_lists = msgspec.msgpack.Encoder().encode
 
@@ -63,21 +82,15 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 class PastRows:
-    """Rows of one entity that clients keep: cumulative columns as in `EntityState`, the first row is a sentinel."""
+    """Rows of one entity that clients keep, as they lie in the words of an `EntityState`, the sentinel first."""
 
-    __slots__ = ("amounts", "buckets", "counts", "epoch", "first_times")
+    __slots__ = ("epoch", "rows", "words")
 
-    def __init__(self, epoch: int, empty: EntityState) -> None:
+    def __init__(self, epoch: int, words: array[int]) -> None:
         self.epoch = epoch
-        self.buckets = empty.buckets
-        self.counts = empty.counts
-        self.amounts = empty.amounts
-        self.first_times = empty.first_times
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are besides the sentinel."""
-        return len(self.buckets) - 1
+        self.words = words
+        # How many there are besides the sentinel.
+        self.rows = 0
 
 
 def decode_head(name: str, value: bytes) -> Head | None:
@@ -96,83 +109,70 @@ class EntityLayout:
 
     def __init__(self, plan: EntityPlan) -> None:
         self.plan = plan
+        self._keeps = kept_by(plan)
+        # Of a row in a state, and in Redis.
+        self._width = width_of_rows(self._keeps)
         self._words = 2 + 2 * plan.sums_amounts + plan.counts_first_times
         self.row_bytes = self._words * _WORD_BYTES
+        self._no_rows = array("q", (BEFORE_ALL, *(0,) * (self._width - 1)))
 
     def past(self, epoch: int) -> PastRows:
         """A past without rows."""
-        return PastRows(epoch, EntityState("", self.plan))
+        return PastRows(epoch, self._no_rows[:])
 
     def extend(self, past: PastRows, data: bytes) -> None:
         """Add the rows of `data` to the end of `past`."""
-        words = np.frombuffer(data, dtype="<u4").reshape(-1, self._words).astype(np.int64)
-        columns = [(past.counts, words[:, 1])]
-        if past.amounts is not None:
-            columns.append((past.amounts, words[:, 2] + (words[:, 3] << _LOW_BITS)))
-        if past.first_times is not None:
-            columns.append((past.first_times, words[:, -1]))
-        past.buckets.frombytes(words[:, 0].tobytes())
-        for column, steps in columns:
-            column.frombytes((np.cumsum(steps) + column[-1]).tobytes())
+        first, count = past.rows + 1, len(data) // self.row_bytes
+        past.words.frombytes(bytes(count * self._width * past.words.itemsize))
+        rows = np.frombuffer(past.words, dtype=np.int64)
+        _accumulate(rows, first, np.frombuffer(data, dtype=np.uint32), self._keeps)
+        past.rows += count
 
     def state(self, key: str, head: Head, past: PastRows | None) -> EntityState:
         """The entity. `past` holds at least the rows that `head` names; None if it names none."""
-        state = EntityState(key, self.plan)
-        state.newest_ms = head.newest_ms
-        state.first_seen_ms = head.first_seen_ms
         value = head.value
         marks_at = _HEAD.size + head.lists_bytes
         rows_at = marks_at + head.marks_bytes
         offsets, customers, cards = _decode_lists(value[_HEAD.size : marks_at])
-        state.absorbed_offsets = _pairs(offsets)
-        if state.customers is not None:
-            state.customers = _pairs(customers)
-        if state.cards is not None:
-            state.cards = _pairs(cards)
-        if head.marks_bytes:
-            state.fraud_timestamps_ms = self._frauds(head, value[marks_at:rows_at])
-        self._lay_out(
-            state, head, past, struct.unpack_from(f"<{(len(value) - rows_at) // _WORD_BYTES}I", value, rows_at)
+        frauds_ms = self._frauds(head, value[marks_at:rows_at]) if head.marks_bytes else ()
+        closed = self._no_rows if past is None else past.words[: (head.past_rows + 1) * self._width]
+        open_rows = (len(value) - rows_at) // self.row_bytes
+        words = laid_out(
+            self._keeps,
+            (head.first_seen_ms, head.newest_ms),
+            (_with_hashes(customers), _with_hashes(cards)),
+            frauds_ms,
+            closed,
+            # Room for one more, which the transaction at hand most often is.
+            spare_rows=open_rows + 1,
         )
+        state = EntityState(key, words, dict(zip(offsets[::2], offsets[1::2], strict=True)))
+        if open_rows:
+            # The slice, since numbers have to be aligned.
+            _accumulate_in(state.address, np.frombuffer(value[rows_at:], dtype=np.uint32))
         return state
 
-    def _lay_out(self, state: EntityState, head: Head, past: PastRows | None, words: tuple[int, ...]) -> None:
-        width = self._words
-        if past is not None:
-            rows = head.past_rows + 1
-            state.buckets = past.buckets[:rows]
-            state.counts = past.counts[:rows]
-            state.amounts = None if past.amounts is None else past.amounts[:rows]
-            state.first_times = None if past.first_times is None else past.first_times[:rows]
-        state.buckets.extend(words[0::width])
-        state.counts.extend(_running(state.counts, words[1::width]))
-        if state.amounts is not None:
-            low, high = words[2::width], words[3::width]
-            steps = (part + (rest << _LOW_BITS) for part, rest in zip(low, high, strict=True)) if any(high) else low
-            state.amounts.extend(_running(state.amounts, steps))
-        if state.first_times is not None:
-            state.first_times.extend(_running(state.first_times, words[width - 1 :: width]))
-
-    def _frauds(self, head: Head, marks: bytes) -> array[int]:
+    def _frauds(self, head: Head, marks: bytes) -> list[int]:
         # A mark may come before its transaction, and one that no window reaches any more stays until the next mark.
         after_ms = head.newest_ms - self.plan.retention_ms
-        return array(
-            "q",
-            (
-                timestamp_ms
-                for timestamp_ms, _ in _MARK.iter_unpack(marks)
-                if timestamp_ms > after_ms and head.first_seen_ms <= timestamp_ms <= head.newest_ms
-            ),
-        )
+        return [
+            timestamp_ms
+            for timestamp_ms, _ in _MARK.iter_unpack(marks)
+            if timestamp_ms > after_ms and head.first_seen_ms <= timestamp_ms <= head.newest_ms
+        ]
 
-    def encode(self, state: EntityState, marks: Iterable[tuple[int, int]]) -> tuple[bytes, bytes]:
+    def encode(
+        self, state: EntityState, marks: Iterable[tuple[int, int]], names: Mapping[int, str]
+    ) -> tuple[bytes, bytes]:
         """Head and past of a state; the past is empty if all rows fit into the head.
 
         `marks` are timestamps, ms, and identities of known frauds in order; `state.fraud_timestamps_ms` is not read.
+        `names` are those of its customers and cards, by hash.
         """
         rows = self._rows(state)
         past = b"" if len(rows) <= HEAD_ROWS else b"".join(rows[:-_KEPT_ROWS])
-        lists = _encode_lists([_flat(state.absorbed_offsets or {}), _flat(state.customers), _flat(state.cards)])
+        sights = (_flat(state.customers, names), _flat(state.cards, names))
+        lists = _encode_lists([list(chain.from_iterable((state.absorbed_offsets or {}).items())), *sights])
         packed_marks = b"".join(_MARK.pack(*mark) for mark in marks)
         epoch = state.newest_ms
         head = _HEAD.pack(
@@ -193,19 +193,44 @@ class EntityLayout:
         return [row.pack(*values) for values in zip(*columns, strict=True)]
 
 
-def _pairs(flat: list[object]) -> dict[str, int]:
-    values = iter(flat)
-    return dict(zip(values, values, strict=True))  # type: ignore[arg-type]
+@compiled
+def _accumulate(rows: Integers, first: int, data: Unsigned, keeps: int) -> None:
+    """Write the rows of `data` as cumulative ones, from row `first` on; the one before it is there."""
+    width = 2 + ((keeps & KEEPS_AMOUNTS) != 0) + ((keeps & KEEPS_FIRST_TIMES) != 0)
+    target, source = first * width, 0
+    while source < len(data):
+        rows[target + BUCKET] = np.int64(data[source])
+        rows[target + COUNT] = rows[target + COUNT - width] + np.int64(data[source + 1])
+        source += 2
+        if keeps & KEEPS_AMOUNTS:
+            amount = np.int64(data[source]) + (np.int64(data[source + 1]) << _LOW_BITS)
+            rows[target + AMOUNT] = rows[target + AMOUNT - width] + amount
+            source += 2
+        target += width
+        if keeps & KEEPS_FIRST_TIMES:
+            rows[target - 1] = rows[target - 1 - width] + np.int64(data[source])
+            source += 1
 
 
-def _flat(pairs: dict[str, int] | None) -> list[object] | bool:
-    return False if pairs is None else [value for pair in pairs.items() for value in pair]
+@compiled
+def _accumulate_in(address: int, data: Unsigned) -> None:
+    """Add the rows of `data` to a state that has room for them."""
+    words = integers_at(address)
+    _accumulate(words[words[ROWS_AT] :], words[ROWS], data, words[KEEPS])
+    words[ROWS] += len(data) // (row_width(words) + ((words[KEEPS] & KEEPS_AMOUNTS) != 0))
 
 
-def _running(column: array[int], steps: Iterable[int]) -> Iterable[int]:
-    running = accumulate(steps, initial=column[-1])
-    next(running)
-    return running
+def _with_hashes(flat: list[Any] | bool) -> list[int]:
+    """Names and when they were seen, in turn, with hashes in the place of names; nothing if nobody asks for them."""
+    if isinstance(flat, bool):
+        return []
+    # `name_hash`, without a call for each.
+    flat[::2] = [hash(name) or 1 for name in flat[::2]]
+    return flat
+
+
+def _flat(sights: dict[int, int] | None, names: Mapping[int, str]) -> list[object] | bool:
+    return False if sights is None else [value for who, seen_ms in sights.items() for value in (names[who], seen_ms)]
 
 
 def _steps(column: array[int]) -> list[int]:

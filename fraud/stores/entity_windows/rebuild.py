@@ -28,6 +28,7 @@ from typing import TypeVar
 import msgspec
 
 from fraud.features.entity_state import EntityState
+from fraud.features.entity_words import name_hash
 from fraud.ports import EntityEvent, EntityStoreUnavailableError
 from fraud.stores.entity_windows.generations import SHARDS, Control, Generation, encode_control, shard_of
 from fraud.stores.entity_windows.library import DONE, Command, call
@@ -209,7 +210,7 @@ class _Rebuild:
             for source, offset in (state.absorbed_offsets or {}).items():
                 self._restored[shard][source] = max(offset, self._restored[shard].get(source, _NOTHING))
             shards.setdefault(shard, []).append(
-                (name, entity.kind, *self._windows.layouts[entity.kind].encode(state, entity.marks))
+                (name, entity.kind, *self._windows.layouts[entity.kind].encode(state, entity.marks, _names(entity)))
             )
         await self._put(shards)
         self._entities += len(entities)
@@ -217,10 +218,10 @@ class _Rebuild:
     def _fold(self, entity: EntityHistory) -> EntityState:
         plan = self._windows.layouts[entity.kind].plan
         offsets: dict[str, int] = {}
-        state = EntityState(entity.key, plan)
+        state = EntityState.new(entity.key, plan)
         for event in entity.events:
             if state.newest_ms < event.timestamp_ms - self._windows.plan.forget_after_ms:
-                state = EntityState(entity.key, plan)
+                state = EntityState.new(entity.key, plan)
             state.absorb(event.timestamp_ms, event.amount, event.user_id, event.card_id, event.first_time, plan)
             offsets[event.source] = event.offset
         state.drop_expired(plan)
@@ -324,6 +325,13 @@ class _Rebuild:
             view = self._views.get(shard)
             if view is None or view.control.building != self._generation:
                 self._check_done([None])
+
+
+def _names(entity: EntityHistory) -> dict[int, str]:
+    """The names of customers and cards that the entity has met, by what its state knows them by."""
+    names = {name_hash(event.user_id): event.user_id for event in entity.events}
+    names.update((name_hash(event.card_id), event.card_id) for event in entity.events if event.card_id is not None)
+    return names
 
 
 def _generations(view: View | None) -> set[str]:

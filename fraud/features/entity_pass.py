@@ -1,0 +1,145 @@
+"""A run of transactions passes the entities of one kind after the other: one call of compiled code for each kind."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from operator import attrgetter
+
+import numpy as np
+
+from fraud.features.compiled import Reals
+from fraud.features.entity_run import (
+    ADDRESS,
+    EVENT_WORDS,
+    EVENTS,
+    EVENTS_AT,
+    FULL,
+    IS_FIRST_TIME,
+    IS_FRAUD,
+    IS_KNOWN,
+    IS_LATE,
+    LENGTH,
+    MOVED_FROM,
+    MOVED_TO,
+    NEXT,
+    ROW,
+    EntityFamily,
+)
+from fraud.features.entity_state import EntityState
+from fraud.features.entity_words import empty_words, name_hash
+from fraud.features.passage import Mark, Passage
+from fraud.features.plan import ENTITY_FIELDS, EntityPlan, StatePlan
+from fraud.transaction import Transaction
+
+_NO_ROW = -1
+# Above every age of an event, and small enough to be added to and taken from a timestamp.
+_NEVER_MS = 1 << 61
+_source = attrgetter("source")
+_NO_VALUES = np.empty((0, 0))
+
+
+class EntityRun:
+    """What entities of every kind meet, in order: the passages, each after the marks that are due before it.
+
+    `first_times` says of each passage whether its customer is new to the merchant. Marks after the last passage are
+    `marks`.
+    """
+
+    __slots__ = ("makes", "origins", "transactions", "words")
+
+    def __init__(self, passages: Sequence[Passage], first_times: Sequence[int], marks: Sequence[Mark] = ()) -> None:
+        self.transactions: list[Transaction] = []
+        # Whether an event may be the first of an entity; marks and late ones are not.
+        self.makes: list[bool] = []
+        # Source and offset, where a store outside this process may have counted some events already.
+        self.origins: list[tuple[str, int]] | None = [] if any(map(_source, passages)) else None
+        words = [0] * EVENTS_AT
+        for row, ((transaction, _, late, _, due, source, offset), first_time) in enumerate(
+            zip(passages, first_times, strict=True)
+        ):
+            if due:
+                self._add_marks(due, words)
+            self.transactions.append(transaction)
+            self.makes.append(not late)
+            if self.origins is not None:
+                self.origins.append((source, offset))
+            card_id = transaction.card_id
+            customer, card = name_hash(transaction.user_id), 0 if card_id is None else name_hash(card_id)
+            flags = (IS_FIRST_TIME if first_time else 0) | (IS_LATE if late else 0)
+            words += (0, 0, row, transaction.timestamp_ms, transaction.base_amount_minor, customer, card, flags)
+        self._add_marks(marks, words)
+        words[LENGTH], words[EVENTS] = len(words), len(self.transactions)
+        self.words = array("q", words)
+
+    def _add_marks(self, marks: Sequence[Mark], words: list[int]) -> None:
+        for transaction, is_fraud in marks:
+            self.transactions.append(transaction)
+            self.makes.append(False)
+            if self.origins is not None:
+                self.origins.append(("", 0))
+            words += (0, 0, _NO_ROW, transaction.timestamp_ms, 0, 0, 0, IS_FRAUD if is_fraud else 0)
+
+
+class EntityPass:
+    """The entities of one kind. Their values stand from `first_column` on, in the order of their family's rows."""
+
+    def __init__(self, entity_plan: EntityPlan, plan: StatePlan, family: EntityFamily, first_column: int) -> None:
+        self.kind = entity_plan.kind
+        self._first_column = first_column
+        self._loop = family.loop
+        self._identifier = attrgetter(ENTITY_FIELDS[entity_plan.kind])
+        self._empty = EntityState.new("", entity_plan)
+        self._fresh_words = empty_words(entity_plan)
+        forget_after_ms, lateness_ms = (
+            min(limit_ms, _NEVER_MS) for limit_ms in (plan.forget_after_ms, plan.allowed_lateness_ms)
+        )
+        numbers = (entity_plan.hop_ms, entity_plan.retention_ms, forget_after_ms, lateness_ms, self._empty.address)
+        # As entity_run.py has it.
+        self._same = array("q", (1 + len(numbers) + len(family.parameters), *numbers, *family.parameters))
+        self._same_address = self._same.buffer_info()[0]
+
+    def go(self, run: EntityRun, states: dict[str, EntityState], out: Reals) -> None:
+        """Let the run's events meet their entities, and write the values of passage i into row i of `out`.
+
+        Entities that `states` does not have yet are made and added.
+        """
+        words = run.words
+        met = self._states_met(run, states)
+        words[EVENTS_AT + ADDRESS :: EVENT_WORDS] = array("q", [0 if state is None else state.address for state in met])
+        if run.origins is not None:
+            known = [
+                state is not None and state.has_counted(source, offset)
+                for state, (source, offset) in zip(met, run.origins, strict=True)
+            ]
+            words[EVENTS_AT + IS_KNOWN :: EVENT_WORDS] = array("q", known)
+        words[NEXT] = words[MOVED_FROM] = 0
+        address, _ = words.buffer_info()
+        while not self._loop(address, self._same_address, out, self._first_column):
+            self._make_room(words, met)
+
+    def mark(self, marks: Sequence[Mark], states: dict[str, EntityState]) -> None:
+        """Count, or no longer count, transactions as known fraud with their entities."""
+        self.go(EntityRun((), (), marks), states, _NO_VALUES)
+
+    def _states_met(self, run: EntityRun, states: dict[str, EntityState]) -> list[EntityState | None]:
+        """The state of each event. Who is not there yet is, from the first event on that counts."""
+        keys = list(map(self._identifier, run.transactions))
+        met: list[EntityState | None] = list(map(states.get, keys))
+        for place, known in enumerate(met):
+            if known is None and (key := keys[place]) is not None:
+                made = states.get(key)
+                if made is None and run.makes[place]:
+                    made = states[key] = EntityState(key, self._fresh_words[:])
+                elif made is None and run.words[EVENTS_AT + place * EVENT_WORDS + ROW] != _NO_ROW:
+                    made = self._empty
+                met[place] = made
+        return met
+
+    def _make_room(self, words: array[int], met: Sequence[EntityState | None]) -> None:
+        """In the state of the next event, which lies elsewhere afterwards."""
+        grown = met[words[NEXT]]
+        assert grown is not None  # noqa: S101 an event without a state fills nothing
+        words[MOVED_FROM] = grown.address
+        grown.make_room(words[FULL])
+        words[MOVED_TO] = grown.address
