@@ -26,6 +26,7 @@ from fraud.decision import (
     canonical_bytes_of_each,
     content_sha256,
 )
+from fraud.features.feature_text import FeatureText
 from fraud.features.table import FeatureSet, typed
 from fraud.money import RateTable
 from fraud.rule_inputs import GatheredBatch, RuleInputs
@@ -119,11 +120,8 @@ class Decider:
         self._versions_bytes = msgspec.Raw(msgspec.json.encode(versions))
         self._base_currency = rates.base_currency
         self._feature_set = feature_set
-        order = sorted(range(len(feature_set.names)), key=feature_set.names.__getitem__)
+        self._feature_text = FeatureText(feature_set)
         # A struct with the values as fields is made and encoded in a third of the time of a dictionary.
-        sorted_names = [feature_set.names[place] for place in order]
-        self._features = msgspec.defstruct("Features", [(name, Scalar) for name in sorted_names], gc=False)
-        self._sorted_places = order
         self._profile = msgspec.defstruct("Profile", [(name, Scalar) for name in self.inputs.profile_names], gc=False)
 
     def score(self, batch: GatheredBatch) -> NDArray[np.float64]:
@@ -210,7 +208,6 @@ class Decider:
     ) -> Iterator[Decision]:
         """The decisions of a batch: made column by column, which takes half the time of row by row."""
         transactions = batch.transactions
-        values = self._feature_set.columns(batch.matrix)
         actions: list[Action] = [ACTIONS[code] for code in evaluation.action_codes.tolist()]
         recommended, probabilities = actions.copy(), [1.0] * len(actions)
         for row, probability in evaluation.drawn.items():
@@ -224,7 +221,7 @@ class Decider:
             repeat(self._base_currency),
             map(attrgetter("currency"), transactions),
             repeat(list(batch.degraded)),
-            map(self._features, *(values[place] for place in self._sorted_places)),
+            self._feature_text.of_each(batch.matrix),
             batch.late.tolist(),
             outcomes.notifications,
             starmap(self._profile, batch.profiles),

@@ -82,7 +82,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     base_currency: str
     currency: str
     degraded: list[str]
-    features: msgspec.Struct | dict[str, Scalar]
+    features: msgspec.Raw
     late: bool
     notifications: list[str]
     profile: msgspec.Struct | dict[str, Scalar]

@@ -22,7 +22,7 @@ _EXACT = 1 << 53
 
 
 @compiled
-def _product(one: uint64, other: uint64) -> tuple[uint64, uint64]:
+def product(one: uint64, other: uint64) -> tuple[uint64, uint64]:
     """The upper and lower 64 bits of a product."""
     one_high, one_low, other_high, other_low = one >> _HALF, one & _LOW, other >> _HALF, other & _LOW
     low = one_low * other_low
@@ -66,9 +66,9 @@ def variance(count: int, total: int, squares_high: int, squares_low: int) -> flo
     times = uint64(count)
     low_limb = uint64(squares_low) | (uint64(squares_high) << uint64(62))
     high_limb = uint64(squares_high) >> uint64(2)
-    high, low = _product(times, low_limb)
+    high, low = product(times, low_limb)
     high += times * high_limb
-    taken_high, taken_low = _product(uint64(total), uint64(total))
+    taken_high, taken_low = product(uint64(total), uint64(total))
     high -= taken_high
     if low < taken_low:
         high -= _ONE
