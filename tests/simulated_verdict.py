@@ -118,7 +118,7 @@ async def _customers(outcome: Outcome, plan: StatePlan) -> dict[str, bytes]:
     states = await store.load(sorted(outcome.tables.history))
     for state in states.values():
         # How many expired rows are still held depends on when a late event asked.
-        state.drop_expired(plan)
+        drop_expired(np.frombuffer(state.words, np.int64), plan.customer_retention_ms)
     return {user_id: encode_customer(state, plan) for user_id, state in states.items()}
 
 

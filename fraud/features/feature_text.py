@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy import uint64
 
-from fraud.features.compiled import Integers, Reals, compiled
-from fraud.features.shortest_decimal import LONGEST_NUMBER, Text, write_integer, write_real
+from fraud.features.compiled import Integers, Octets, Reals, compiled, copy_bytes
+from fraud.features.shortest_decimal import LONGEST_NUMBER, write_integer, write_real
 from fraud.features.table import FeatureSet
 
 # How the values of a row are written.
@@ -63,9 +63,9 @@ def _write(
     bits: np.ndarray[tuple[int, int], np.dtype[np.uint64]],
     places: Integers,
     kinds: Integers,
-    before: Text,
+    before: Octets,
     before_ends: Integers,
-    text: Text,
+    text: Octets,
     ends: Integers,
 ) -> None:
     """Write all rows into `text`; row i stands between the places i and i + 1 of `ends`."""
@@ -73,24 +73,18 @@ def _write(
     for row in range(len(values)):
         begin = 0
         for number in range(len(places)):
-            at = _copy(before[begin : before_ends[number]], text, at)
+            at = copy_bytes(before, begin, before_ends[number], text, at)
             begin = before_ends[number]
             value = values[row, places[number]]
             if np.isnan(value):
-                at = _copy(_NULL, text, at)
+                at = copy_bytes(_NULL, 0, len(_NULL), text, at)
             elif kinds[number] == _INTEGER:
                 at = write_integer(int(value), text, at)
             elif kinds[number] == _REAL:
                 at = write_real(uint64(bits[row, places[number]]), text, at)
             else:
-                at = _copy(_TRUE if value else _FALSE, text, at)
+                word = _TRUE if value else _FALSE
+                at = copy_bytes(word, 0, len(word), text, at)
         text[at] = _CLOSE
         at += 1
         ends[row + 1] = at
-
-
-@compiled
-def _copy(part: Text, text: Text, at: int) -> int:
-    for place in range(len(part)):
-        text[at + place] = part[place]
-    return at + len(part)

@@ -12,10 +12,8 @@ from typing import Final
 import numpy as np
 from numpy import uint64
 
-from fraud.features.compiled import compiled
+from fraud.features.compiled import Octets, compiled
 from fraud.features.wide_integers import product
-
-Text = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
 # The longest number, -1.2345678901234567e-308, and the longest integer of 64 bits.
 LONGEST_NUMBER: Final = 24
@@ -106,7 +104,7 @@ def _shortest(bits: uint64) -> tuple[uint64, int]:
 
 
 @compiled
-def _write_digits(digits: uint64, text: Text, end: int) -> int:
+def _write_digits(digits: uint64, text: Octets, end: int) -> int:
     """Write digits that end before `end`; where they start."""
     at = end
     while True:
@@ -130,7 +128,7 @@ def _digit_count(digits: uint64) -> int:
 
 
 @compiled
-def write_integer(value: int, text: Text, at: int) -> int:
+def write_integer(value: int, text: Octets, at: int) -> int:
     """Write an integer; where it ends."""
     if value < 0:
         text[at] = _MINUS
@@ -142,7 +140,7 @@ def write_integer(value: int, text: Text, at: int) -> int:
 
 
 @compiled
-def write_real(bits: uint64, text: Text, at: int) -> int:
+def write_real(bits: uint64, text: Octets, at: int) -> int:
     """Write a finite number by its bits; where it ends."""
     if bits >> uint64(63):
         text[at] = _MINUS
@@ -164,7 +162,7 @@ def write_real(bits: uint64, text: Text, at: int) -> int:
 
 
 @compiled
-def _write_fixed(digits: uint64, count: int, point: int, text: Text, at: int) -> int:
+def _write_fixed(digits: uint64, count: int, point: int, text: Octets, at: int) -> int:
     if point <= 0:
         text[at], text[at + 1] = _DIGIT, _POINT
         end = at + 2 - point + count
@@ -184,7 +182,7 @@ def _write_fixed(digits: uint64, count: int, point: int, text: Text, at: int) ->
 
 
 @compiled
-def _write_scientific(digits: uint64, count: int, point: int, text: Text, at: int) -> int:
+def _write_scientific(digits: uint64, count: int, point: int, text: Octets, at: int) -> int:
     _write_digits(digits, text, at + count + 1)
     text[at] = text[at + 1]
     end = at + 1
