@@ -30,9 +30,9 @@ def passes(feature_set_name: str) -> list[tuple[EntityPass, int]]:
     plan = chosen.plan(LIMITS)
     plans = {entity.kind: entity for entity in plan.entities}
     return [
-        (EntityPass(plans[read_by], plan, function, 0), len(rows))
-        for read_by, rows, function in chosen.functions(plan)
-        if isinstance(function, EntityFamily)
+        (EntityPass(plans[read_by], plan, family, 0), columns.stop - columns.start)
+        for read_by, columns, family in chosen.families(plan)
+        if isinstance(family, EntityFamily)
     ]
 
 

@@ -9,11 +9,13 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+import numpy as np
 from payments import DEFAULT_POLICY, artefacts
 from simulated_log import Log
 from simulated_service import FEATURE_SET, Outcome
 
 from fraud.bootstrap import state_limits
+from fraud.features.customer_words import drop_expired
 from fraud.features.plan import ENTITY_KINDS, StatePlan
 from fraud.features.snapshot import encode_customer
 from fraud.live.outgoing import ALERTS, DEAD_LETTERS, DECISIONS

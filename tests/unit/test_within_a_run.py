@@ -154,4 +154,4 @@ def test_all_rows_of_one_kind_have_one_family() -> None:
     rows = [row for name in ("default", "handbook") for row in feature_set(name).rows if row.entity == "terminal"]
     chosen = FeatureSet("both", [replace(row, hop_ms=1_000) for row in rows])
     with pytest.raises(ValueError, match="all rows of one kind of entity have one family"):
-        chosen.functions(chosen.plan(LIMITS))
+        chosen.families(chosen.plan(LIMITS))
