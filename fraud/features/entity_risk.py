@@ -44,9 +44,9 @@ from fraud.features.entity_words import (
     row_width,
     rows_until,
 )
-from fraud.features.exact_ratio import product_over
 from fraud.features.plan import StatePlan
 from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, MISSING, Family, Feature, family_of
+from fraud.features.wide_integers import product_over
 
 # Rates look back over what issuer alerts and the first chargebacks have had a week to reach; the handbook's delay.
 LABEL_DELAY_MS = 7 * DAY_MS

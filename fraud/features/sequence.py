@@ -29,6 +29,7 @@ from fraud.features.customer_words import (
 from fraud.features.presence import DECLINED, UNKNOWN_PRESENCE
 from fraud.features.run import Run
 from fraud.features.table import DAY_MS, HOUR_MS, Feature, together
+from fraud.features.wide_integers import product_over
 
 # A card is tested with amounts that nobody disputes; above five units of the base currency people look.
 _SMALL_AMOUNT_UNITS: Final = 5
@@ -53,7 +54,7 @@ def _small_attempts(run: Run, windows: Integers, out: Reals) -> None:
                 count += 1
                 total += amount
         out[number, 0] = count
-        out[number, 1] = run.events[number, EVENT_AMOUNT] * count / total if total else 0.0
+        out[number, 1] = product_over(run.events[number, EVENT_AMOUNT], count, total) if total else 0.0
 
 
 @compiled

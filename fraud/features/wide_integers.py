@@ -56,6 +56,15 @@ def _quotient(high: uint64, low: uint64, divisor: uint64) -> float:
 
 
 @compiled
+def product_over(one: int, other: int, divisor: int) -> float:
+    """`one * other / divisor`; none of them negative, the divisor not zero."""
+    if one == 0 or (other <= _EXACT // one and divisor <= _EXACT):
+        return (one * other) / divisor
+    high, low = product(uint64(one), uint64(other))
+    return _quotient(high, low, uint64(divisor))
+
+
+@compiled
 def variance(count: int, total: int, squares_high: int, squares_low: int) -> float:
     """The variance of `count` integers, from their total and their sum of squares in limbs of 62 bits.
 

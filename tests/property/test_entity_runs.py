@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from random import Random
 
 import numpy as np
@@ -10,8 +9,6 @@ import pytest
 from entity_runs import content, generate, go, passes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from fraud.features.exact_ratio import product_over
 
 PASSES = [pytest.param(*made, id=f"{name}-{made[0].kind}") for name in ("default", "handbook") for made in passes(name)]
 
@@ -34,12 +31,3 @@ def test_a_run_gives_what_its_transactions_give_alone(
     values = go(entity_pass, columns, passages, alone, 1)
     assert np.array_equal(go(entity_pass, columns, passages, together, at_once), values, equal_nan=True)
     assert content(together) == content(alone)
-
-
-@given(
-    one=st.one_of(st.integers(0, 10**12), st.integers(0, (1 << 62) - 1)),
-    other=st.one_of(st.integers(0, 10**6), st.integers(0, (1 << 62) - 1)),
-    divisor=st.one_of(st.integers(1, 10**9), st.integers(1, (1 << 62) - 1)),
-)
-def test_a_quotient_of_large_integers_is_rounded_once(one, other, divisor):
-    assert product_over(one, other, divisor) == one * other / divisor == float(Fraction(one * other, divisor))
