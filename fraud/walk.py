@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from fraud.features.compiled import Reals
 from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
+from fraud.features.customer_words import NEWEST_MS
 from fraud.features.fingerprints import fingerprint, identity_fingerprints
 from fraud.features.passage import Mark, Passage
 from fraud.features.plan import StatePlan
@@ -152,9 +153,9 @@ class Walk:
         progress.newest_ms = max(progress.newest_ms, timestamp_ms)
         if timestamp_ms >= labels.next_due_ms:
             self._due = [*self._due, *labels.due(timestamp_ms)]
+        customer = self._customers.get(transaction.user_id)
         seen = None if live is None else _seen_live(position, transaction, content, live)
         if seen is None:
-            customer = self._customers.get(transaction.user_id)
             # Nearly all are new by their identifier alone.
             if customer is None or identifier not in customer.identities.identifiers:
                 seen = NEW
@@ -163,7 +164,8 @@ class Walk:
         if seen != NEW:
             self._refuse_repetition(position, transaction, seen)
             return
-        customer = self._extraction.customer(transaction.user_id, timestamp_ms, self._customers)
+        if customer is None or timestamp_ms - customer.words[NEWEST_MS] > self._plan.forget_after_ms:
+            customer = self._extraction.customer(transaction.user_id, timestamp_ms, self._customers)
         late = customer.remember(identifier, content, transaction, self._plan)
         if live is not None:
             live.new_contents[_history_key(transaction)] = content

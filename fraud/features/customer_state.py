@@ -28,11 +28,11 @@ from fraud.transaction import Transaction
 NO_POSITIONS = np.empty((0, 2))
 # Growing by few places copies often, by many holds memory that stays empty: tables grow by a quarter, rows by an
 # eighth, and at least by so many.
-_NEW_PLACES = 2
-_NEW_ROWS = 8
+_NEW_PLACES = 4
+_NEW_ROWS = 12
 # What nearly every customer needs, by table.
 _FIRST_PLACES = (4, 4, 1, 1, 2, 1, 0, 1)
-_FIRST_ROWS = 4
+_FIRST_ROWS = 8
 
 NEW, SAME_AGAIN, ID_REUSED = range(3)
 # The columns of what is remembered of an identity besides its identifier.
