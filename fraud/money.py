@@ -41,6 +41,8 @@ CURRENCY_EXPONENTS: dict[str, int] = {code: _exponent(code) for code in _CURRENC
 
 # A billion euros. Sums over a customer's windows stay far below 2^63, and a double still holds every amount exactly.
 AMOUNT_MAX_MINOR = 10**11
+# In base currency. Totals have 64 bits, which nine thousand such payments of a customer, or at a merchant, would pass.
+BASE_AMOUNT_MAX_MINOR = 10**15
 
 _DECIMAL = re.compile(r"([+-]?)(\d{1,40})(?:\.(\d{1,40}))?")
 _POWERS_OF_TEN = (1, 10, 100, 1_000, 10_000)
@@ -132,7 +134,7 @@ class RateTable:
     def to_base_minor(self, amount_minor: int, currency: str, timestamp_ms: int) -> int:
         """`amount_minor` of `currency` in minor units of the base currency, rounded half to even.
 
-        Raises `InvalidTransactionError` (`no_rate`) when the table has no rate for that day.
+        Raises `InvalidTransactionError`: `no_rate` when the table has no rate for that day, `amount_too_large`.
         """
         if currency == self.base_currency:
             return amount_minor
@@ -145,6 +147,13 @@ class RateTable:
         twice = 2 * remainder
         if twice > denominator or (twice == denominator and quotient & 1):
             quotient += 1
+        if quotient > BASE_AMOUNT_MAX_MINOR:
+            raise InvalidTransactionError(
+                "amount_too_large",
+                "amount",
+                f"comes to {quotient} minor units of {self.base_currency}, at most {BASE_AMOUNT_MAX_MINOR} can be added up",
+                str(amount_minor),
+            )
         return quotient
 
     def _ratio(self, currency: str, epoch_day: int) -> tuple[int, int]:

@@ -45,8 +45,7 @@ class GatheredBatch:
     """n transactions to decide, in order of arrival, with what was read of the state before each.
 
     `matrix` are the feature values, float64 [n, features]; `profiles` n lists of the profile fields that the pipeline
-    was asked for; `late` bool [n]. `degraded` names the parts that were away: what they would
-    have given is missing.
+    was asked for; `late` bool [n]. `degraded` names the parts that were away: what they would have given is missing.
     """
 
     transactions: Sequence[Transaction]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from fraud.features.compiled import Reals
 from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
-from fraud.features.extraction import CustomerStates, EntityStates, Extraction
 from fraud.features.customer_words import NEWEST_MS
+from fraud.features.extraction import CustomerStates, EntityStates, Extraction
 from fraud.features.fingerprints import fingerprint, identity_fingerprints
 from fraud.features.passage import Mark, Passage
 from fraud.features.plan import StatePlan

@@ -19,7 +19,7 @@ from fraud.features.customer_words import (
 )
 from fraud.features.run import Run
 from fraud.features.table import DAY_MS, Feature, together
-from fraud.features.wide_integers import variance
+from fraud.features.wide_integers import ratio, variance
 
 # A customer with two equal payments has no deviation; a tenth of the mean, and one unit of currency, is what a person
 # would not notice. Without the floor the third payment would be infinitely unusual.
@@ -34,7 +34,7 @@ def deviation(amount: int, words: Integers, count_at: int, minor_units: int) -> 
     Their count, total, maximum and the two limbs of their squares stand at the word `count_at`, in minor units.
     """
     count, total = words[count_at], words[count_at + 1]
-    mean = total / count
+    mean = ratio(total, count)
     spread = sqrt(variance(count, total, words[count_at + 3], words[count_at + 4]))
     floor = max(_DEVIATION_FLOOR_SHARE * mean, float(_DEVIATION_FLOOR_UNITS * minor_units), spread)
     return float((amount - mean) / floor)
@@ -45,7 +45,7 @@ def _against_habits(run: Run, _windows: Integers, out: Reals) -> None:
     """The amount; its deviation and ratio to the maximum, over all payments and within the merchant category."""
     for number in range(len(run.events)):
         words, amount = integers_at(run.events[number, EVENT_ADDRESS]), run.events[number, EVENT_AMOUNT]
-        out[number, 0] = amount / run.minor_units
+        out[number, 0] = ratio(amount, run.minor_units)
         out[number, 1:] = nan
         if not words[COUNT]:
             continue
@@ -60,7 +60,7 @@ def _against_habits(run: Run, _windows: Integers, out: Reals) -> None:
 def _against(amount: int, words: Integers, count_at: int, minor_units: int, out: Reals) -> None:
     out[0] = deviation(amount, words, count_at, minor_units)
     if words[count_at + 2]:
-        out[1] = amount / words[count_at + 2]
+        out[1] = ratio(amount, words[count_at + 2])
 
 
 @compiled

@@ -8,7 +8,7 @@ content of all of them.
 from __future__ import annotations
 
 import hashlib
-import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -29,19 +29,31 @@ _SOURCES = Path(__file__).parent
 _DIGEST_CHARACTERS = 16
 
 
-def _code_folder() -> Path:
-    """Where compiled code is kept: beside the sources where they may be written to, else in the user's cache."""
-    digest = hashlib.sha256()
+def _code_folder() -> Path | None:
+    """Where compiled code is kept: beside the sources if they may be written to, else in the user's cache, else nowhere.
+
+    Numba would choose another folder for one that it cannot write to, and there find the code of other versions.
+    """
+    # Code that checks every index is other code.
+    digest = hashlib.sha256(str(numba.config.BOUNDSCHECK).encode())
     for file in sorted(_SOURCES.glob("*.py")):
         digest.update(file.read_bytes())
     name = f"compiled-{digest.hexdigest()[:_DIGEST_CHARACTERS]}"
-    beside = _SOURCES / "__pycache__"
-    if os.access(beside if beside.exists() else _SOURCES, os.W_OK):
-        return beside / name
-    return Path.home() / ".cache" / "fraud-engine" / name
+    for parent in (_SOURCES / "__pycache__", Path("~/.cache/fraud-engine")):
+        try:
+            folder = parent.expanduser() / name
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except (OSError, RuntimeError):
+            # Not writable, or nobody's home is known.
+            continue
+    return None
 
 
-numba.config.CACHE_DIR = str(_code_folder())
+_CODE_FOLDER = _code_folder()
+if _CODE_FOLDER is not None:
+    numba.config.CACHE_DIR = str(_CODE_FOLDER)
 
 
 def compiled(function: Function) -> Function:
@@ -49,11 +61,8 @@ def compiled(function: Function) -> Function:
 
     Additions and multiplications are neither reordered nor joined. Integers have 64 bits and wrap around.
     """
-    try:
-        return cast(Function, numba.njit(cache=True)(function))
-    except RuntimeError:
-        # No folder may be written to: each process compiles for itself.
-        return cast(Function, numba.njit(function))
+    # Without a folder each process compiles for itself.
+    return cast(Function, numba.njit(cache=_CODE_FOLDER is not None)(function))
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -172,14 +172,14 @@ def _country_counts(state: CustomerState) -> dict[str, int]:
 
 def lay_out(state: CustomerState, times_ms: Sequence[int], amounts: Sequence[int], details: Details | None) -> None:
     """Put these rows, and details where the state is to have them, in the place of its own."""
+    if state.names:
+        _refuse_unfit(details, len(times_ms))
     words = state.words
     del words[layout.DETAILED_HEADER if state.names else layout.PLAIN_HEADER :]
     words[layout.ROWS_AT] = len(words)
     words[layout.ROW_COUNT] = len(times_ms)
     if not state.names:
         words.extend(chain.from_iterable(zip(times_ms, amounts, strict=True)))
-    elif details is None:
-        raise ValueError("details are missing")
     else:
         _lay_out_habits(state, details)
         for table, name in zip(Table, _TABLE_NAMES, strict=False):
@@ -199,6 +199,24 @@ def lay_out(state: CustomerState, times_ms: Sequence[int], amounts: Sequence[int
             words.append(merchant << layout.CODE_BITS | device)
             words.append(category << layout.CODE_BITS | country << layout.FLAG_BITS | flags)
     words[layout.LENGTH] = len(words)
+
+
+def _refuse_unfit(details: Details | None, row_count: int) -> None:
+    """Raise `ValueError` for details that compiled code would read out of bounds."""
+    if details is None:
+        raise ValueError("details are missing")
+    columns = (details.merchants, details.devices, details.categories, details.countries)
+    fits = (
+        all(len(things.rows) == row_count for things in columns)
+        and all(max(things.rows, default=0) <= len(things.names) for things in columns)
+        and all(len(things.first_days) <= len(things.names) for things in columns)
+        and len(details.flags) == row_count
+        and len(details.category_amounts) == len(details.categories.first_days)
+        and len(details.hour_counts) == layout.HOURS
+        and len(details.places) <= layout.USUAL_PLACES
+    )
+    if not fits:
+        raise ValueError("its columns do not fit together")
 
 
 def _lay_out_habits(state: CustomerState, details: Details) -> None:
@@ -248,10 +266,11 @@ _TOKENISED = (Table.MERCHANT, Table.DEVICE, Table.CARD, Table.COUNTERPARTY)
 
 def rename(state: CustomerState, names: Mapping[str, str]) -> bool:
     """Put what is known under another name under its new one, by old name; whether there was anything."""
+    # Nearly nobody has any, and looking for them by name alone is quick.
     if not state.names or not any(names.keys() & state.names[table] for table in _TOKENISED):
         return False
     details = details_of(state)
-    if details is None:
+    if details is None or not any(names.keys() & things.known for things in _tokenised(details)):
         return False
     details = msgspec.structs.replace(
         details,
@@ -263,6 +282,10 @@ def rename(state: CustomerState, names: Mapping[str, str]) -> bool:
     times_ms, amounts = rows_of(state)
     lay_out(state, times_ms, amounts, details)
     return True
+
+
+def _tokenised(details: Details) -> tuple[Things, ...]:
+    return details.merchants, details.devices, details.cards, details.counterparties
 
 
 def _renamed(things: Things, names: Mapping[str, str]) -> Things:

@@ -157,10 +157,6 @@ class CustomerState:
         """When the first event was that was absorbed, 0 for none."""
         return self.words[layout.FIRST_SEEN_MS]
 
-    def known_count(self, table: Table) -> int:
-        """How many things of a table are known."""
-        return self.words[layout.TABLES_AT + layout.TABLE_WORDS * table + layout.KNOWN]
-
     @property
     def address(self) -> int:
         """Where the words lie; another place after each growth."""

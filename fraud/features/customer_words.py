@@ -122,12 +122,10 @@ EVENT_ADDRESS: Final = 0
 EVENT_TIMESTAMP_MS: Final = 1
 EVENT_AMOUNT: Final = 2
 EVENT_LATE: Final = 3
-PLAIN_EVENT: Final = 4
 # Presence and whether it was declined, see `fraud.features.run`.
 EVENT_FLAGS: Final = 4
 # The hashes of its things, in the order of the tables.
 EVENT_THINGS: Final = 5
-DETAILED_EVENT: Final = 12
 
 
 @compiled

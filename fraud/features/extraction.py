@@ -112,13 +112,14 @@ class Extraction:
 
     def _read(self, run: Run) -> tuple[Reals, Integers]:
         """What customers say: float64 [n, features] with gaps where entities do, and 1 for each new merchant."""
-        matrix = np.empty((len(run.events), len(self.feature_set.names)))
+        # Never a single row: its columns would be another type of array, and all families compiled again for that.
+        matrix = np.empty((max(2, len(run.events)), len(self.feature_set.names)))
         for columns, family in self._customer_families:
             family(run, matrix[:, columns])
         first_times = np.zeros(len(run.events), np.int64)
         if self.plan.detailed:
             _note_first_times(run.events, first_times)
-        return matrix, first_times
+        return matrix[: len(run.events)], first_times
 
     @staticmethod
     def _shared(entities: EntityStates) -> Callable[[Table, str], str]:

@@ -76,7 +76,7 @@ def _write(
             at = copy_bytes(before, begin, before_ends[number], text, at)
             begin = before_ends[number]
             value = values[row, places[number]]
-            if np.isnan(value):
+            if not np.isfinite(value):
                 at = copy_bytes(_NULL, 0, len(_NULL), text, at)
             elif kinds[number] == _INTEGER:
                 at = write_integer(int(value), text, at)

@@ -23,6 +23,7 @@ from fraud.features.entity_words import FRAUDS, ROWS, count_at, frauds_between, 
 from fraud.features.plan import StatePlan
 from fraud.features.run import Run
 from fraud.features.table import DAY_MS, HOUR_MS, SECOND_MS, Feature, together
+from fraud.features.wide_integers import ratio
 
 # The delay after which the book takes a terminal's transactions as labelled.
 LABEL_DELAY_MS = 7 * DAY_MS
@@ -38,7 +39,7 @@ def _of_transaction(run: Run, _windows: Integers, out: Reals) -> None:
     """The amount, whether it is the weekend, and whether it is night."""
     for number in range(len(run.events)):
         timestamp_ms = run.events[number, EVENT_TIMESTAMP_MS]
-        out[number, 0] = run.events[number, EVENT_AMOUNT] / run.minor_units
+        out[number, 0] = ratio(run.events[number, EVENT_AMOUNT], run.minor_units)
         # 1970-01-01 was a Thursday, weekday 3.
         out[number, 1] = (timestamp_ms // DAY_MS + 3) % 7 >= 5
         out[number, 2] = timestamp_ms // HOUR_MS % 24 <= 6
@@ -58,7 +59,7 @@ def _of_customer(run: Run, windows: Integers, out: Reals) -> None:
             until = min(start, until)
             count = end + 1 - start
             out[number, row] = count
-            out[number, row + 1] = total / (count * run.minor_units)
+            out[number, row + 1] = ratio(total, count * run.minor_units)
 
 
 @compiled

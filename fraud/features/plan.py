@@ -46,5 +46,5 @@ class StatePlan:
         return max(self.customer_windows_ms, default=0) + self.allowed_lateness_ms
 
     def window_number(self, window_ms: int) -> int:
-        """Where a customer window's start stands in `Moment.starts`."""
+        """Where a customer window's start stands in `Run.starts`."""
         return self.customer_windows_ms.index(window_ms)

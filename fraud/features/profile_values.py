@@ -28,6 +28,7 @@ from fraud.features.customer_words import (
 )
 from fraud.features.run import Run
 from fraud.features.table import DAY_MS
+from fraud.features.wide_integers import ratio
 
 ProfileValue = float | int | str | None
 
@@ -68,7 +69,7 @@ def _read(run: Run, out: Reals) -> None:
         if words[ROW_WIDTH] == DETAILED_ROW:
             out[number, 0] = _known(words, DEVICE)
             out[number, 1] = _known(words, MERCHANT)
-        out[number, 2] = words[MAXIMUM] / run.minor_units if count else nan
+        out[number, 2] = ratio(words[MAXIMUM], run.minor_units) if count else nan
         out[number, 3] = words[TOTAL] / (count * run.minor_units) if count else nan
         since_first_ms = run.events[number, EVENT_TIMESTAMP_MS] - words[FIRST_SEEN_MS]
         out[number, 4] = max(0, since_first_ms) / DAY_MS if count else 0.0

@@ -1,7 +1,7 @@
 """A feature is a row: what it is called, what it means, over which window of whose events, and who computes it.
 
 Rows that share most of their work name the same family: one function that computes all of them in one call. A feature
-that stands alone is a family of one, see `alone`.
+that stands alone is a family of one.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from fraud.features.customer_words import (
 from fraud.features.presence import DECLINED
 from fraud.features.run import Run
 from fraud.features.table import DAY_MS, HOUR_MS, MINUTE_MS, Family, Feature, FeatureKind, together
+from fraud.features.wide_integers import ratio
 
 _LENGTHS_MS = {"10m": 10 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS}
 _HOURS_IN_30_DAYS: Final = 720
@@ -50,8 +51,8 @@ def _attempts(run: Run, windows: Integers, out: Reals) -> None:
                 highest = max(highest, amount)
             until = min(start, until)
             out[number, length] = end + 1 - start
-            out[number, lengths + length] = total / run.minor_units
-            out[number, 2 * lengths + length] = highest / run.minor_units
+            out[number, lengths + length] = ratio(total, run.minor_units)
+            out[number, 2 * lengths + length] = ratio(highest, run.minor_units)
 
 
 @compiled

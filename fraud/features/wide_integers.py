@@ -56,6 +56,14 @@ def _quotient(high: uint64, low: uint64, divisor: uint64) -> float:
 
 
 @compiled
+def ratio(dividend: int, divisor: int) -> float:
+    """`dividend / divisor`; neither of them negative, the divisor not zero."""
+    if dividend <= _EXACT and divisor <= _EXACT:
+        return dividend / divisor
+    return _quotient(_ZERO, uint64(dividend), uint64(divisor))
+
+
+@compiled
 def product_over(one: int, other: int, divisor: int) -> float:
     """`one * other / divisor`; none of them negative, the divisor not zero."""
     if one == 0 or (other <= _EXACT // one and divisor <= _EXACT):

@@ -15,16 +15,21 @@ from fraud.features.geography import CELLS_PER_DEGREE, EARTH_RADIUS_KM, distance
 from fraud.features.novelty import surprise
 
 SOURCES = Path(__file__).parents[2] / "fraud" / "features"
-WHERE = "import numba; import fraud.features.compiled; print(numba.config.CACHE_DIR)"
+WHERE = "import numba; import fraud.features.compiled; print(numba.config.CACHE_DIR or '')"
 
 
-def code_folder(home: Path, product: Path, before: str = "") -> Path:
-    """Where a process keeps compiled code that finds the product there."""
-    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(product)}
+def code_folder(home: Path, product: Path, **environment: str) -> Path | None:
+    """Where a process keeps compiled code that finds the product there; None if it does not."""
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "PYTHONPATH": str(product),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    } | environment
     printed = subprocess.run(
-        [sys.executable, "-c", before + WHERE], env=environment, cwd=home, capture_output=True, text=True, check=True
+        [sys.executable, "-c", WHERE], env=environment, cwd=home, capture_output=True, text=True, check=True
     )
-    return Path(printed.stdout.strip())
+    return Path(printed.stdout.strip()) if printed.stdout.strip() else None
 
 
 def copied(to: Path) -> Path:
@@ -53,11 +58,26 @@ def test_other_sources_have_another_folder(tmp_path: Path) -> None:
 
 
 def test_it_is_kept_in_the_users_cache_where_the_sources_are_read_only(tmp_path: Path) -> None:
-    """As in the container image. Root may write to every file, so the answer is put into the question's mouth."""
-    copied(tmp_path / "product")
-    read_only = "import os; os.access = lambda *_: False; "
-    kept = code_folder(tmp_path, tmp_path / "product", before=read_only)
+    """As in the container image. Root may write everywhere, so a file stands where the folder would be made."""
+    features = copied(tmp_path / "product")
+    (features / "__pycache__").touch()
+    kept = code_folder(tmp_path, tmp_path / "product")
+    assert kept is not None
     assert kept.parent == tmp_path / ".cache" / "fraud-engine"
+
+
+def test_it_is_not_kept_where_nothing_may_be_written(tmp_path: Path) -> None:
+    """Not in a folder that other versions write to: their code would be taken for this one's."""
+    features = copied(tmp_path / "product")
+    (features / "__pycache__").touch()
+    (tmp_path / ".cache").touch()
+    assert code_folder(tmp_path, tmp_path / "product") is None
+
+
+def test_code_that_checks_every_index_is_other_code(tmp_path: Path) -> None:
+    copied(tmp_path / "product")
+    usual = code_folder(tmp_path, tmp_path / "product")
+    assert code_folder(tmp_path, tmp_path / "product", NUMBA_BOUNDSCHECK="1") not in {usual, None}
 
 
 def test_functions_of_real_numbers_give_what_pythons_give() -> None:

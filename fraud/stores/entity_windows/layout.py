@@ -136,7 +136,9 @@ class EntityLayout:
         offsets, customers, cards = _decode_lists(value[_HEAD.size : marks_at])
         frauds_ms = self._frauds(head, value[marks_at:rows_at]) if head.marks_bytes else ()
         closed = self._no_rows if past is None else past.words[: (head.past_rows + 1) * self._width]
-        open_rows = (len(value) - rows_at) // self.row_bytes
+        open_rows, rest = divmod(len(value) - rows_at, self.row_bytes)
+        if rest or open_rows < 0:
+            raise DamagedValueError(f"{key} in Redis is damaged: {rest} bytes too many")
         words = laid_out(
             self._keeps,
             (head.first_seen_ms, head.newest_ms),
