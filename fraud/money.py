@@ -151,7 +151,7 @@ class RateTable:
             raise InvalidTransactionError(
                 "amount_too_large",
                 "amount",
-                f"comes to {quotient} minor units of {self.base_currency}, at most {BASE_AMOUNT_MAX_MINOR} can be added up",
+                f"comes to {quotient} minor units of {self.base_currency}, must be at most {BASE_AMOUNT_MAX_MINOR}",
                 str(amount_minor),
             )
         return quotient

@@ -30,9 +30,9 @@ _DIGEST_CHARACTERS = 16
 
 
 def _code_folder() -> Path | None:
-    """Where compiled code is kept: beside the sources if they may be written to, else in the user's cache, else nowhere.
+    """Where compiled code is kept: beside the sources if they may be written to, else in the user's cache.
 
-    Numba would choose another folder for one that it cannot write to, and there find the code of other versions.
+    None where neither can be written to: numba would choose another folder, and find the code of other versions there.
     """
     # Code that checks every index is other code.
     digest = hashlib.sha256(str(numba.config.BOUNDSCHECK).encode())

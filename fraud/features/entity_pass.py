@@ -98,6 +98,8 @@ class EntityPass:
         # As entity_run.py has it.
         self._same = array("q", (1 + len(numbers) + len(family.parameters), *numbers, *family.parameters))
         self._same_address = self._same.buffer_info()[0]
+        # What is compiled at its first call, or read from disk, is so before the first transaction waits for it.
+        self.mark((), {})
 
     def go(self, run: EntityRun, states: dict[str, EntityState], out: Reals) -> None:
         """Let the run's events meet their entities, and write the values of passage i into row i of `out`.

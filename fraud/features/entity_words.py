@@ -102,10 +102,12 @@ def laid_out(
     frauds_ms: Sequence[int],
     rows: array[int],
     spare_rows: int = 0,
+    in_spare: bytes = b"",
 ) -> array[int]:
     """A state that holds this. `customers_and_cards` are flat, hash and ms in turn; `rows` have their sentinel.
 
-    There is room for one more of each section, and for `spare_rows`.
+    There is room for one more customer and card, and for `spare_rows`. `in_spare` is at the end of it, for the caller
+    to make rows of.
     """
     customers, cards = customers_and_cards
     more_customers, more_cards = _NO_SIGHT, _NO_SIGHT
@@ -122,8 +124,8 @@ def laid_out(
     header = (length, keeps, *first_seen_and_newest_ms, len(rows) // width)
     sections = (len(customers) // SIGHT_WORDS, len(cards) // SIGHT_WORDS, len(frauds_ms), cards_at, frauds_at, rows_at)
     before_rows = (*header, *sections, *customers, *more_customers, *cards, *more_cards, *frauds_ms)
-    spare_room = bytes(spare_rows * width * rows.itemsize)
-    return array("q", b"".join((pack(f"{rows_at}q", *before_rows), rows, spare_room)))
+    spare_room = bytes(spare_rows * width * rows.itemsize - len(in_spare))
+    return array("q", b"".join((pack(f"{rows_at}q", *before_rows), rows, spare_room, in_spare)))
 
 
 def with_room(words: array[int], section: int) -> array[int]:

@@ -27,7 +27,6 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from fraud.features.compiled import Integers, compiled, integers_at
 from fraud.features.entity_state import EntityState
@@ -43,7 +42,6 @@ from fraud.features.entity_words import (
     ROWS_AT,
     kept_by,
     laid_out,
-    row_width,
     width_of_rows,
 )
 from fraud.features.plan import EntityPlan
@@ -59,8 +57,7 @@ HEAD_ROWS = 32
 _KEPT_ROWS = 16
 _WORD_BYTES = 4
 _LOW_BITS: Final = 32
-_LOW_MASK = (1 << _LOW_BITS) - 1
-Unsigned = NDArray[np.uint32]
+_LOW_MASK: Final = (1 << _LOW_BITS) - 1
 _decode_lists = msgspec.msgpack.Decoder().decode
 _encode_lists = msgspec.msgpack.Encoder().encode
 
@@ -123,9 +120,8 @@ class EntityLayout:
     def extend(self, past: PastRows, data: bytes) -> None:
         """Add the rows of `data` to the end of `past`."""
         first, count = past.rows + 1, len(data) // self.row_bytes
-        past.words.frombytes(bytes(count * self._width * past.words.itemsize))
-        rows = np.frombuffer(past.words, dtype=np.int64)
-        _accumulate(rows, first, np.frombuffer(data, dtype=np.uint32), self._keeps)
+        past.words.frombytes(bytes(count * self._width * past.words.itemsize - len(data)) + data)
+        _accumulate(np.frombuffer(past.words, dtype=np.int64), first, count, self._keeps)
         past.rows += count
 
     def state(self, key: str, head: Head, past: PastRows | None) -> EntityState:
@@ -147,11 +143,11 @@ class EntityLayout:
             closed,
             # Room for one more, which the transaction at hand most often is.
             spare_rows=open_rows + 1,
+            in_spare=value[rows_at:],
         )
         state = EntityState(key, words, dict(zip(offsets[::2], offsets[1::2], strict=True)))
         if open_rows:
-            # The slice, since numbers have to be aligned.
-            _accumulate_in(state.address, np.frombuffer(value[rows_at:], dtype=np.uint32))
+            _accumulate_in(state.address, open_rows)
         return state
 
     def _frauds(self, head: Head, marks: bytes) -> list[int]:
@@ -196,38 +192,55 @@ class EntityLayout:
 
 
 @compiled
-def _accumulate(rows: Integers, first: int, data: Unsigned, keeps: int) -> None:
-    """Write the rows of `data` as cumulative ones, from row `first` on; the one before it is there."""
-    width = 2 + ((keeps & KEEPS_AMOUNTS) != 0) + ((keeps & KEEPS_FIRST_TIMES) != 0)
-    target, source = first * width, 0
-    while source < len(data):
-        rows[target + BUCKET] = np.int64(data[source])
-        rows[target + COUNT] = rows[target + COUNT - width] + np.int64(data[source + 1])
+def _accumulate(rows: Integers, first: int, count: int, keeps: int) -> None:
+    """Make cumulative rows, from row `first` on, of the `count` rows of Redis that stand at the end of `rows`.
+
+    The one before them is there. They are shorter, so each is read before its place is taken.
+    """
+    with_amounts, with_first_times = (keeps & KEEPS_AMOUNTS) != 0, (keeps & KEEPS_FIRST_TIMES) != 0
+    width = 2 + with_amounts + with_first_times
+    target, source = first * width, 2 * len(rows) - count * (width + with_amounts)
+    for _ in range(count):
+        bucket, step = _half_word(rows, source), _half_word(rows, source + 1)
         source += 2
-        if keeps & KEEPS_AMOUNTS:
-            amount = np.int64(data[source]) + (np.int64(data[source + 1]) << _LOW_BITS)
-            rows[target + AMOUNT] = rows[target + AMOUNT - width] + amount
+        amount = 0
+        if with_amounts:
+            amount = _half_word(rows, source) + (_half_word(rows, source + 1) << _LOW_BITS)
             source += 2
-        target += width
-        if keeps & KEEPS_FIRST_TIMES:
-            rows[target - 1] = rows[target - 1 - width] + np.int64(data[source])
+        first_times = 0
+        if with_first_times:
+            first_times = _half_word(rows, source)
             source += 1
+        rows[target + BUCKET] = bucket
+        rows[target + COUNT] = rows[target + COUNT - width] + step
+        if with_amounts:
+            rows[target + AMOUNT] = rows[target + AMOUNT - width] + amount
+        target += width
+        if with_first_times:
+            rows[target - 1] = rows[target - 1 - width] + first_times
 
 
 @compiled
-def _accumulate_in(address: int, data: Unsigned) -> None:
-    """Add the rows of `data` to a state that has room for them."""
+def _half_word(words: Integers, place: int) -> int:
+    half: int = (words[place // 2] >> (_LOW_BITS * (place % 2))) & _LOW_MASK
+    return half
+
+
+@compiled
+def _accumulate_in(address: int, count: int) -> None:
+    """Let the `count` rows of Redis at the end of a state be rows of it."""
     words = integers_at(address)
-    _accumulate(words[words[ROWS_AT] :], words[ROWS], data, words[KEEPS])
-    words[ROWS] += len(data) // (row_width(words) + ((words[KEEPS] & KEEPS_AMOUNTS) != 0))
+    _accumulate(words[words[ROWS_AT] :], words[ROWS], count, words[KEEPS])
+    words[ROWS] += count
 
 
 def _with_hashes(flat: list[Any] | bool) -> list[int]:
     """Names and when they were seen, in turn, with hashes in the place of names; nothing if nobody asks for them."""
     if isinstance(flat, bool):
         return []
-    # `name_hash`, without a call for each.
-    flat[::2] = [hash(name) or 1 for name in flat[::2]]
+    for place in range(0, len(flat), 2):
+        # `name_hash`, without a call for each.
+        flat[place] = hash(flat[place]) or 1
     return flat
 
 
