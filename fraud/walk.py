@@ -120,7 +120,9 @@ class Walk:
         progress, passages = self._progress, self._passages
         first_times: list[bool] = []
         if passages:
-            passed = self._extraction.pass_all(passages, self._entities, self._route.profile_fields)
+            passed = self._extraction.pass_all(
+                passages, self._entities, self._route.profile_fields, wanted=bool(self._decided)
+            )
             first_times = passed.first_times
             if len(self._decided) == len(passages):
                 progress.matrices.append(passed.matrix)

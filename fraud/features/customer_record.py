@@ -172,14 +172,14 @@ def _country_counts(state: CustomerState) -> dict[str, int]:
 
 def lay_out(state: CustomerState, times_ms: Sequence[int], amounts: Sequence[int], details: Details | None) -> None:
     """Put these rows, and details where the state is to have them, in the place of its own."""
-    if state.names:
-        _refuse_unfit(details, len(times_ms))
     words = state.words
     del words[layout.DETAILED_HEADER if state.names else layout.PLAIN_HEADER :]
     words[layout.ROWS_AT] = len(words)
     words[layout.ROW_COUNT] = len(times_ms)
     if not state.names:
         words.extend(chain.from_iterable(zip(times_ms, amounts, strict=True)))
+    elif details is None or not _fits(details, len(times_ms)):
+        raise ValueError("its details are missing or do not fit together")
     else:
         _lay_out_habits(state, details)
         for table, name in zip(Table, _TABLE_NAMES, strict=False):
@@ -201,12 +201,10 @@ def lay_out(state: CustomerState, times_ms: Sequence[int], amounts: Sequence[int
     words[layout.LENGTH] = len(words)
 
 
-def _refuse_unfit(details: Details | None, row_count: int) -> None:
-    """Raise `ValueError` for details that compiled code would read out of bounds."""
-    if details is None:
-        raise ValueError("details are missing")
+def _fits(details: Details, row_count: int) -> bool:
+    """Whether compiled code stays within its bounds with them."""
     columns = (details.merchants, details.devices, details.categories, details.countries)
-    fits = (
+    return (
         all(len(things.rows) == row_count for things in columns)
         and all(max(things.rows, default=0) <= len(things.names) for things in columns)
         and all(len(things.first_days) <= len(things.names) for things in columns)
@@ -215,8 +213,6 @@ def _refuse_unfit(details: Details | None, row_count: int) -> None:
         and len(details.hour_counts) == layout.HOURS
         and len(details.places) <= layout.USUAL_PLACES
     )
-    if not fits:
-        raise ValueError("its columns do not fit together")
 
 
 def _lay_out_habits(state: CustomerState, details: Details) -> None:

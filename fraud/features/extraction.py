@@ -77,9 +77,17 @@ class Extraction:
         return [(kind, key) for kind, key in keys if key is not None]
 
     def pass_all(
-        self, passages: Sequence[Passage], entities: EntityStates, profile_fields: Sequence[ProfileField] = ()
+        self,
+        passages: Sequence[Passage],
+        entities: EntityStates,
+        profile_fields: Sequence[ProfileField] = (),
+        *,
+        wanted: bool = True,
     ) -> Passed:
-        """Read customers and entities for each passage of a run, then let them count it. No customer passes twice."""
+        """Read customers and entities for each passage of a run, then let them count it. No customer passes twice.
+
+        Unless what is read is `wanted`, customers are not read.
+        """
         profiles: list[list[ProfileValue]] = [[] for _ in passages]
         matrix = np.full((len(passages), len(self.feature_set.names)), MISSING)
         first_times = np.array([passage.first_time for passage in passages], np.int64)
@@ -88,9 +96,12 @@ class Extraction:
         transactions, customers = [one.transaction for _, one, _ in met], [customer for _, _, customer in met]
         if met:
             run = self._run(transactions, customers, [one.late for _, one, _ in met])
-            matrix[numbers], first_times[numbers] = self._read(run)
-            for number, values in zip(numbers, profile_rows(profile_fields, run, customers), strict=True):
-                profiles[number] = values
+            if wanted:
+                matrix[numbers] = self._read(run)
+                for number, values in zip(numbers, profile_rows(profile_fields, run, customers), strict=True):
+                    profiles[number] = values
+            if self.plan.detailed:
+                first_times[numbers] = _first_times(run.events)
         entity_run = EntityRun(passages, first_times.tolist())
         for entity_pass in self._passes:
             entity_pass.go(entity_run, entities[entity_pass.kind], matrix)
@@ -110,16 +121,13 @@ class Extraction:
         positions = positions_of(transactions) if self.plan.detailed else NO_POSITIONS
         return Run(events, positions, starts, self.minor_units)
 
-    def _read(self, run: Run) -> tuple[Reals, Integers]:
-        """What customers say: float64 [n, features] with gaps where entities do, and 1 for each new merchant."""
+    def _read(self, run: Run) -> Reals:
+        """What customers say: float64 [n, features] with gaps where entities do."""
         # Never a single row: its columns would be another type of array, and all families compiled again for that.
         matrix = np.empty((max(2, len(run.events)), len(self.feature_set.names)))
         for columns, family in self._customer_families:
             family(run, matrix[:, columns])
-        first_times = np.zeros(len(run.events), np.int64)
-        if self.plan.detailed:
-            _note_first_times(run.events, first_times)
-        return matrix[: len(run.events)], first_times
+        return matrix[: len(run.events)]
 
     @staticmethod
     def _shared(entities: EntityStates) -> Callable[[Table, str], str]:
@@ -139,10 +147,11 @@ class Extraction:
 
 
 @compiled
-def _note_first_times(events: Integers, first_times: Integers) -> None:
-    """1 where the customer is new to the merchant that an event names."""
+def _first_times(events: Integers) -> Integers:
+    """1 where the customer is new to the merchant that an event names, else 0; int64 [n]."""
+    first_times = np.zeros(len(events), np.int64)
     for number in range(len(events)):
         merchant = events[number, EVENT_THINGS + MERCHANT]
-        first_times[number] = merchant and not known_entry(
-            integers_at(events[number, EVENT_ADDRESS]), MERCHANT, merchant
-        )
+        if merchant and not known_entry(integers_at(events[number, EVENT_ADDRESS]), MERCHANT, merchant):
+            first_times[number] = 1
+    return first_times

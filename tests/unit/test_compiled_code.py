@@ -18,14 +18,10 @@ SOURCES = Path(__file__).parents[2] / "fraud" / "features"
 WHERE = "import numba; import fraud.features.compiled; print(numba.config.CACHE_DIR or '')"
 
 
-def code_folder(home: Path, product: Path, **environment: str) -> Path | None:
+def code_folder(home: Path, product: Path, bounds_check: str = "") -> Path | None:
     """Where a process keeps compiled code that finds the product there; None if it does not."""
-    environment = {
-        **os.environ,
-        "HOME": str(home),
-        "PYTHONPATH": str(product),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    } | environment
+    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(product), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"NUMBA_BOUNDSCHECK": bounds_check} if bounds_check else {}
     printed = subprocess.run(
         [sys.executable, "-c", WHERE], env=environment, cwd=home, capture_output=True, text=True, check=True
     )
@@ -77,7 +73,7 @@ def test_it_is_not_kept_where_nothing_may_be_written(tmp_path: Path) -> None:
 def test_code_that_checks_every_index_is_other_code(tmp_path: Path) -> None:
     copied(tmp_path / "product")
     usual = code_folder(tmp_path, tmp_path / "product")
-    assert code_folder(tmp_path, tmp_path / "product", NUMBA_BOUNDSCHECK="1") not in {usual, None}
+    assert code_folder(tmp_path, tmp_path / "product", bounds_check="1") not in {usual, None}
 
 
 def test_functions_of_real_numbers_give_what_pythons_give() -> None:
