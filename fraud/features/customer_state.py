@@ -24,8 +24,6 @@ from fraud.features.plan import StatePlan
 from fraud.features.presence import attempt_flags
 from fraud.transaction import Transaction
 
-# For states without details.
-NO_POSITIONS = np.empty((0, 2))
 # Growing by few places copies often, by many holds memory that stays empty: tables grow by a quarter, rows by an
 # eighth, and at least by so many.
 _NEW_PLACES = 4
@@ -92,14 +90,16 @@ class RecentIdentities:
         self._details[_WIDTH * place + _TIMESTAMP] = -timestamp_ms
         return timestamp_ms, timestamps_ms[place + 1 :].count(timestamp_ms)
 
-    def remember(
-        self, identifier: int, content: int, newest_ms: int, timestamp_ms: int, *, in_windows: bool, horizon_ms: int
-    ) -> None:
-        """Add an event that arrives when the customer's newest event time is `newest_ms`."""
+    def remember(self, identifier: int, content: int, newest_ms: int, timestamp_ms: int, horizon_ms: int) -> None:
+        """Add an event that arrives when the customer's newest event time is `newest_ms`.
+
+        `timestamp_ms` is negative for what is not in the windows.
+        """
         details = self._details
         if details:
             # A refund may be newer than what is absorbed; arrivals never go back.
-            newest_ms = max(newest_ms, details[_ARRIVAL - _WIDTH])
+            last_ms = details[_ARRIVAL - _WIDTH]
+            newest_ms = max(newest_ms, last_ms)
             # In bulk, as with the rows of the history.
             sixteenth = len(self.identifiers) >> 4
             if details[_WIDTH * sixteenth + _ARRIVAL] < newest_ms - horizon_ms:
@@ -107,7 +107,7 @@ class RecentIdentities:
                 del self.identifiers[:expired]
                 del details[: _WIDTH * expired]
         self.identifiers.append(identifier)
-        details.extend((content, newest_ms, timestamp_ms if in_windows else -timestamp_ms))
+        details.extend((content, newest_ms, timestamp_ms))
 
     def columns(self) -> tuple[array[int], array[int], array[int], array[int]]:
         """Copies of identifiers, contents, arrivals and timestamps, in order of arrival."""
@@ -162,11 +162,6 @@ class CustomerState:
         """Where the words lie; another place after each growth."""
         return self.words.buffer_info()[0]
 
-    def event(self, transaction: Transaction, *, late: bool) -> tuple[int, ...]:
-        """The transaction as compiled code meets it: the columns named `EVENT_...` of the layout."""
-        plain = (self.words.buffer_info()[0], transaction.timestamp_ms, transaction.base_amount_minor, late)
-        return (*plain, attempt_flags(transaction), *things(transaction)) if self.names else plain
-
     def record(
         self,
         transaction: Transaction,
@@ -181,9 +176,7 @@ class CustomerState:
         late = self.remember(identifier, content, transaction, plan)
         if transaction.event_type == "authorisation":
             if not late:
-                events = np.array([self.event(transaction, late=False)])
-                positions = positions_of([transaction]) if self.names else NO_POSITIONS
-                absorb_all(events, positions, [self], [transaction], plan)
+                absorb_all(*events_of([self], [transaction], [False]), [self], [transaction], plan)
         elif transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
             self.reverse(fingerprint(transaction.original_transaction_id), plan)
         return late
@@ -218,13 +211,13 @@ class CustomerState:
         self.sequence += 1
         timestamp_ms, newest_ms = transaction.timestamp_ms, self.words[layout.NEWEST_MS]
         late = timestamp_ms < newest_ms - plan.allowed_lateness_ms
+        in_windows = transaction.event_type == "authorisation" and not late
         self.identities.remember(
             identifier,
             content,
             newest_ms if newest_ms > timestamp_ms else timestamp_ms,
-            timestamp_ms,
-            in_windows=transaction.event_type == "authorisation" and not late,
-            horizon_ms=plan.duplicate_horizon_ms,
+            timestamp_ms if in_windows else -timestamp_ms,
+            plan.duplicate_horizon_ms,
         )
         return late
 
@@ -269,11 +262,6 @@ _EMPTY_PLAIN = _empty_plain()
 _EMPTY_DETAILED = _empty_detailed()
 
 
-def things(transaction: Transaction) -> list[int]:
-    """The hashes of what a transaction names, in the order of the tables; 0 for what it does not."""
-    return [0 if name is None else hash(name) or 1 for name in _names_of(transaction)]
-
-
 def hash_of(name: str | None) -> int:
     """Python's own hash: the same name has the same one within a process, and two different ones as good as never."""
     return 0 if name is None else hash(name) or 1
@@ -307,13 +295,30 @@ def absorb_all(
         _learn(customers[number], transactions[number], table, place, shared)
 
 
-def positions_of(transactions: Sequence[Transaction]) -> Reals:
-    """Latitude and longitude of each, float64 [n, 2]; not a number where there is no position."""
-    positions = array("d")
-    for transaction in transactions:
-        latitude, longitude = transaction.latitude, transaction.longitude
-        positions.extend((nan, nan) if latitude is None or longitude is None else (latitude, longitude))
-    return np.frombuffer(positions).reshape(-1, 2)
+def events_of(
+    customers: Sequence[CustomerState], transactions: Sequence[Transaction], late: Sequence[bool]
+) -> tuple[Integers, Reals]:
+    """`events` and `positions` of a `fraud.features.run.Run`, of one or more customers under one plan."""
+    words: list[int] = []
+    places: list[float] = []
+    if not customers[0].names:
+        for customer, transaction, is_late in zip(customers, transactions, late, strict=True):
+            address, _ = customer.words.buffer_info()
+            words += (address, transaction.timestamp_ms, transaction.base_amount_minor, is_late)
+    else:
+        for customer, transaction, is_late in zip(customers, transactions, late, strict=True):
+            address, _ = customer.words.buffer_info()
+            words += (address, transaction.timestamp_ms, transaction.base_amount_minor, is_late)
+            words.append(attempt_flags(transaction))
+            # In the order of the tables; as `hash_of` has it, without a call for each.
+            words += [0 if name is None else hash(name) or 1 for name in _names_of(transaction)]
+            latitude, longitude = transaction.latitude, transaction.longitude
+            places += _NOWHERE if latitude is None or longitude is None else (latitude, longitude)
+    events = np.frombuffer(array("q", words), np.int64).reshape(len(customers), -1)
+    return events, np.frombuffer(array("d", places)).reshape(-1, 2)
+
+
+_NOWHERE = (nan, nan)
 
 
 # Where an object of equal text may stand already.

@@ -27,7 +27,7 @@ from fraud.features.entity_run import (
     EntityFamily,
 )
 from fraud.features.entity_state import EntityState
-from fraud.features.entity_words import empty_words, name_hash
+from fraud.features.entity_words import empty_words
 from fraud.features.passage import Mark, Passage
 from fraud.features.plan import ENTITY_FIELDS, EntityPlan, StatePlan
 from fraud.transaction import Transaction
@@ -55,17 +55,17 @@ class EntityRun:
         # Source and offset, where a store outside this process may have counted some events already.
         self.origins: list[tuple[str, int]] | None = [] if any(map(_source, passages)) else None
         words = [0] * EVENTS_AT
-        for row, ((transaction, _, late, _, due, source, offset), first_time) in enumerate(
-            zip(passages, first_times, strict=True)
-        ):
+        note, make = self.transactions.append, self.makes.append
+        for row, (passage, first_time) in enumerate(zip(passages, first_times, strict=True)):
+            transaction, _, late, _, due, source, offset = passage
             if due:
                 self._add_marks(due, words)
-            self.transactions.append(transaction)
-            self.makes.append(not late)
+            note(transaction)
+            make(not late)
             if self.origins is not None:
                 self.origins.append((source, offset))
-            card_id = transaction.card_id
-            customer, card = name_hash(transaction.user_id), 0 if card_id is None else name_hash(card_id)
+            card_id, customer = transaction.card_id, hash(transaction.user_id) or 1
+            card = 0 if card_id is None else hash(card_id) or 1
             flags = (IS_FIRST_TIME if first_time else 0) | (IS_LATE if late else 0)
             words += (0, 0, row, transaction.timestamp_ms, transaction.base_amount_minor, customer, card, flags)
         self._add_marks(marks, words)
@@ -128,14 +128,14 @@ class EntityPass:
         """The state of each event. Who is not there yet is, from the first event on that counts."""
         keys = list(map(self._identifier, run.transactions))
         met: list[EntityState | None] = list(map(states.get, keys))
-        for place, known in enumerate(met):
-            if known is None and (key := keys[place]) is not None:
-                made = states.get(key)
-                if made is None and run.makes[place]:
-                    made = states[key] = EntityState(key, self._fresh_words[:])
-                elif made is None and run.words[EVENTS_AT + place * EVENT_WORDS + ROW] != _NO_ROW:
-                    made = self._empty
-                met[place] = made
+        for place in [place for place, state in enumerate(met) if state is None and keys[place] is not None]:
+            key = keys[place]
+            made = states.get(key)
+            if made is None and run.makes[place]:
+                made = states[key] = EntityState(key, self._fresh_words[:])
+            elif made is None and run.words[EVENTS_AT + place * EVENT_WORDS + ROW] != _NO_ROW:
+                made = self._empty
+            met[place] = made
         return met
 
     def _make_room(self, words: array[int], met: Sequence[EntityState | None]) -> None:

@@ -63,7 +63,8 @@ _A_SIGHT = (0,) * SIGHT_WORDS
 # Most entities see one or two events in their life, a busy one has hundreds of rows.
 _FIRST_ROWS = 4
 _FEWEST_ADDED_ROWS = 4
-_USUALLY_ADDED_ROWS = 16
+_FEWEST_ADDED_SIGHTS = 3
+_USUALLY_ADDED_ROWS = 64
 _ADDED_SHARE_OF_ROWS = 8
 
 
@@ -132,7 +133,7 @@ def with_room(words: array[int], section: int) -> array[int]:
     """The same state where `section` can take more."""
     if section == ROWS:
         rows = words[ROWS]
-        added = max(_FEWEST_ADDED_ROWS, min(rows // 2, _USUALLY_ADDED_ROWS), rows // _ADDED_SHARE_OF_ROWS)
+        added = max(_FEWEST_ADDED_ROWS, min(rows, _USUALLY_ADDED_ROWS), rows // _ADDED_SHARE_OF_ROWS)
         # A sum takes no more memory than it has words; what grows in place takes a sixteenth more.
         words = words + array("q", bytes(added * width_of_rows(words[KEEPS]) * words.itemsize))
     else:
@@ -140,7 +141,7 @@ def with_room(words: array[int], section: int) -> array[int]:
         if section == FRAUDS:
             added = max(words[FRAUDS], 1)
         else:
-            added = min(max(words[section], 1), DISTINCT_CAP - words[section]) * SIGHT_WORDS
+            added = min(max(words[section], _FEWEST_ADDED_SIGHTS), DISTINCT_CAP - words[section]) * SIGHT_WORDS
         following = {CUSTOMERS: CARDS_AT, CARDS: FRAUDS_AT, FRAUDS: ROWS_AT}[section]
         end = words[following]
         words = words[:end] + array("q", bytes(added * words.itemsize)) + words[end:]

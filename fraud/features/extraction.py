@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fraud.features.compiled import Integers, Reals, compiled, integers_at
-from fraud.features.customer_state import NO_POSITIONS, CustomerState, absorb_all, positions_of
+from fraud.features.customer_state import CustomerState, absorb_all, events_of
 from fraud.features.customer_words import EVENT_ADDRESS, EVENT_THINGS, MERCHANT, Table, known_entry
 from fraud.features.entity_pass import EntityPass, EntityRun
 from fraud.features.entity_run import EntityFamily
@@ -112,13 +111,9 @@ class Extraction:
     def _run(
         self, transactions: Sequence[Transaction], customers: Sequence[CustomerState], late: Sequence[bool]
     ) -> Run:
-        packed = array("q")
-        for transaction, customer, is_late in zip(transactions, customers, late, strict=True):
-            packed.extend(customer.event(transaction, late=is_late))
-        events = np.frombuffer(packed, np.int64).reshape(len(customers), -1)
+        events, positions = events_of(customers, transactions, late)
         starts = np.empty((len(events), len(self._windows_ms) + 1), np.int64)
         bound_windows(events, self._windows_ms, self.plan.customer_retention_ms, starts)
-        positions = positions_of(transactions) if self.plan.detailed else NO_POSITIONS
         return Run(events, positions, starts, self.minor_units)
 
     def _read(self, run: Run) -> Reals:
