@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from random import Random
 
+import msgspec
 import pytest
 from event_sequences import SMALL_LIMITS, TINY_LIMITS, USUAL_LIMITS, Pools, Sequence, generate, sequences
 from hypothesis import given
@@ -15,7 +16,7 @@ from payments import HOUR_MS, MINUTE_MS, START_MS, Bench, admission, payment
 
 from fraud.bootstrap import state_limits
 from fraud.features import FEATURE_SETS, feature_set
-from fraud.features.customer_record import amounts_of, rows_of
+from fraud.features.customer_record import Amounts, Things, amounts_of, details_of, lay_out, rows_of
 from fraud.features.customer_state import CustomerState
 from fraud.features.extraction import Extraction, Passage
 from fraud.features.plan import ENTITY_KINDS, StatePlan
@@ -151,6 +152,27 @@ def test_damaged_bytes_are_refused(length: int, more: bytes) -> None:
     if damaged != whole:
         with pytest.raises((DamagedSnapshotError, SnapshotOfOtherPlanError, UnknownSnapshotVersionError)):
             decode_customer(damaged, plan)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hour_counts": [0] * 30},
+        {"flags": b"1"},
+        {"merchants": Things(["m"], [0], bytes([1, 255]))},
+        {"places": dict.fromkeys(range(9), 1)},
+        {"category_amounts": [Amounts(1, 1, 1, 0, 1)]},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_details_that_compiled_code_would_read_out_of_bounds_are_refused(
+    state_and_plan: tuple[CustomerState, StatePlan], changes: dict[str, object]
+) -> None:
+    state, _ = state_and_plan
+    details = details_of(state)
+    assert details is not None
+    with pytest.raises(ValueError, match="do not fit together"):
+        lay_out(state, *rows_of(state), msgspec.structs.replace(details, **changes))
 
 
 def test_a_new_customer_goes_through_bytes_too(state_and_plan: tuple[CustomerState, StatePlan]) -> None:

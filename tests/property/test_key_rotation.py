@@ -33,7 +33,9 @@ TOKENISED = {
 def test_values_are_those_of_a_single_key(
     what: str, restarts: bool, sequence: Sequence, share: float, batch_size: int
 ) -> None:
-    limits = Settings(tokenised_fields=TOKENISED[what])
+    # Nobody is silent so long that an entity is forgotten: what is known under two names does not say in which order
+    # it came, so whether late events or silence stand between them is not always told right (ARCHITECTURE.md).
+    limits = Settings(tokenised_fields=TOKENISED[what], forget_after_days=3_650)
     one_key, rotated = Stores(limits), Stores(limits)
     at = round(share * len(sequence.messages))
     first = keyed(limits, FIRST_KEY)

@@ -293,3 +293,12 @@ def test_an_absurd_amount_is_called_too_large(amount: float | str) -> None:
     with pytest.raises(InvalidTransactionError) as refused:
         amount_to_minor(amount, "EUR")
     assert refused.value.code == "amount_too_large"
+
+
+def test_an_amount_that_cannot_be_added_up_in_base_currency_is_refused() -> None:
+    """A thousand million pounds, where the books are kept in a currency of small units."""
+    rates = table("GBP,2026-01-01,2026-12-31,20000", base="IDR")
+    assert rates.to_base_minor(5 * 10**10, "GBP", ms("2026-03-01")) == 10**15
+    with pytest.raises(InvalidTransactionError, match="at most 1000000000000000") as caught:
+        rates.to_base_minor(5 * 10**10 + 1, "GBP", ms("2026-03-01"))
+    assert (caught.value.code, caught.value.field) == ("amount_too_large", "amount")
