@@ -8,12 +8,12 @@ feature.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
 
+from fraud.features.compiled import Integers, compiled
 from fraud.scoring.integral import integrand_factors, leaf_contributions
 from fraud.scoring.paths import LeafBlock
 from fraud.scoring.trees import FloatArray
@@ -25,8 +25,6 @@ PATTERN_MAX_FEATURES = 11
 _PATTERNS_AT_A_TIME = 256
 # 100 trees with 31 leaves take 15 MB. A large forest must not take gigabytes: its other leaves are integrated.
 TABLES_MAX_BYTES = 64 * 1024 * 1024
-# Rows at a time: 16 rows of 3,000 leaves with 6 features are 2.3 MB.
-BLOCK_ROWS = 16
 
 PatternArray = npt.NDArray[np.uint16]
 
@@ -56,71 +54,89 @@ def _interval_count(blocks: Sequence[LeafBlock]) -> int:
     return len(ends)
 
 
-@dataclass(frozen=True)
-class _ContributionTable:
-    """`values` [leaves * 2^m, m]: the contributions of a leaf, at `first_rows[leaf]`, for each pattern of its features.
-
-    `leaves` and `columns` are where the leaves and their contributions stand among those of all tables.
-    """
-
-    values: FloatArray
-    first_rows: npt.NDArray[np.intp]
-    leaves: slice
-    columns: slice
-
-
-@dataclass(frozen=True)
-class _FeaturePatterns:
-    """`patterns` [intervals, leaves]: the bit of `feature` in each leaf's pattern for each interval between `bounds`.
-
-    The last interval is the missing value.
-    """
-
-    feature: int
-    bounds: FloatArray
-    patterns: PatternArray
-
-
 class PatternTables:
-    """Sums of the contributions of many leaves, by lookup."""
+    """Sums of the contributions of many leaves, by lookup.
+
+    A leaf's contributions for its pattern stand in `_values` at `_first_values[leaf]` plus the pattern times the features
+    of its path, as many as these; `_targets` has these features, leaf by leaf. Of each feature that a path names,
+    `_patterns` [intervals, leaves] has the bit that each interval between its bounds sets in the pattern of each leaf. The
+    bounds of `_features[i]` are those from `_bounds_at[i]` on; the last interval of a feature is the missing value.
+    """
 
     def __init__(self, blocks: Sequence[LeafBlock], feature_count: int) -> None:
-        self._feature_count = feature_count
-        self._leaf_count = sum(len(block.value) for block in blocks)
-        self._tables: list[_ContributionTable] = []
-        leaf = column = 0
-        for block in blocks:
-            leaf_end, column_end = leaf + len(block.value), column + block.feature.size
-            self._tables.append(_contribution_table(block, slice(leaf, leaf_end), slice(column, column_end)))
-            leaf, column = leaf_end, column_end
-        # In the order of the lookups: leaf by leaf, and the features of a path one after the other.
-        self._targets = (
-            np.concatenate([block.feature.T.ravel() for block in blocks]) if blocks else np.zeros(0, np.intp)
-        )
-        self._features = [_feature_patterns(blocks, feature) for feature in np.unique(self._targets).tolist()]
+        tables = [_contributions_by_pattern(block) for block in blocks]
+        lengths = [block.feature.shape[0] for block in blocks for _ in block.value]
+        patterns_of_leaf = [2**length * length for length in lengths]
+        self._leaf_count = len(lengths)
+        self._lengths = np.array(lengths, np.int64)
+        self._first_values = np.cumsum([0, *patterns_of_leaf], dtype=np.int64)[: self._leaf_count]
+        self._values = np.concatenate([np.zeros(0), *(table.ravel() for table in tables)])
+        targets = [np.zeros(0, np.int64), *(block.feature.T.ravel().astype(np.int64) for block in blocks)]
+        self._targets = np.concatenate(targets)
+        self._features = np.unique(self._targets)
+        found = [_feature_patterns(blocks, feature) for feature in self._features.tolist()]
+        self._bounds = np.concatenate([np.zeros(0), *(bounds for bounds, _ in found)])
+        self._bounds_at = np.cumsum([0, *(len(bounds) for bounds, _ in found)], dtype=np.int64)
+        no_patterns = np.zeros((0, self._leaf_count), np.uint16)
+        self._patterns = np.concatenate([no_patterns, *(patterns for _, patterns in found)])
 
     def contributions(self, inputs: FloatArray) -> FloatArray:
         """Shapley values of the tabulated leaves for `inputs`, float64 [rows, features]; float64 [rows, features]."""
         result = np.zeros(inputs.shape)
-        if not self._tables:
-            return result
-        for start in range(0, len(inputs), BLOCK_ROWS):
-            for row, looked_up in enumerate(self._look_up(inputs[start : start + BLOCK_ROWS]), start):
-                result[row] = np.bincount(self._targets, weights=looked_up, minlength=self._feature_count)
+        _add_contributions(
+            np.ascontiguousarray(inputs),
+            self._features,
+            self._bounds,
+            self._bounds_at,
+            self._patterns,
+            self._lengths,
+            self._first_values,
+            self._values,
+            self._targets,
+            result,
+        )
         return result
 
-    def _look_up(self, rows: FloatArray) -> FloatArray:
-        patterns = np.zeros((len(rows), self._leaf_count), dtype=np.uint16)
-        for found in self._features:
-            patterns |= found.patterns.take(found.bounds.searchsorted(rows[:, found.feature]), axis=0)
-        contributions = np.empty((len(rows), len(self._targets)))
-        for table in self._tables:
-            values = table.values.take(patterns[:, table.leaves] + table.first_rows, axis=0)
-            contributions[:, table.columns] = values.reshape(len(rows), -1)
-        return contributions
+
+@compiled
+def _add_contributions(
+    inputs: FloatArray,
+    features: Integers,
+    bounds: FloatArray,
+    bounds_at: Integers,
+    patterns: PatternArray,
+    lengths: Integers,
+    first_values: Integers,
+    values: FloatArray,
+    targets: Integers,
+    result: FloatArray,
+) -> None:
+    """Add to `result`, for each row, the contributions of all leaves: leaf by leaf, whatever rows are beside it."""
+    pattern = np.empty(len(lengths), np.uint16)
+    for row in range(len(inputs)):
+        pattern[:] = 0
+        for number in range(len(features)):
+            value = inputs[row, features[number]]
+            low, high = bounds_at[number], bounds_at[number + 1] - 1
+            if np.isnan(value):
+                low = high
+            while low < high:
+                middle = (low + high) // 2
+                if bounds[middle] < value:
+                    low = middle + 1
+                else:
+                    high = middle
+            pattern |= patterns[low]
+        target = 0
+        for leaf in range(len(lengths)):
+            first = first_values[leaf] + np.int64(pattern[leaf]) * lengths[leaf]
+            for place in range(lengths[leaf]):
+                result[row, targets[target]] += values[first + place]
+                target += 1
 
 
-def _contribution_table(block: LeafBlock, leaves: slice, columns: slice) -> _ContributionTable:
+def _contributions_by_pattern(block: LeafBlock) -> FloatArray:
+    """What each leaf of a block contributes, float64 [leaves, patterns, features of the path]."""
     path_length, leaf_count = block.feature.shape
     bits = np.arange(2**path_length)[:, None] >> np.arange(path_length) & 1
     fulfilled = np.broadcast_to(bits.astype(np.bool_)[:, :, None], (2**path_length, path_length, leaf_count))
@@ -131,15 +147,11 @@ def _contribution_table(block: LeafBlock, leaves: slice, columns: slice) -> _Con
             for start in range(0, 2**path_length, _PATTERNS_AT_A_TIME)
         ]
     )
-    return _ContributionTable(
-        values=np.ascontiguousarray(values.transpose(2, 0, 1)).reshape(-1, path_length),
-        first_rows=np.arange(leaf_count, dtype=np.intp) * 2**path_length,
-        leaves=leaves,
-        columns=columns,
-    )
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
-def _feature_patterns(blocks: Sequence[LeafBlock], feature: int) -> _FeaturePatterns:
+def _feature_patterns(blocks: Sequence[LeafBlock], feature: int) -> tuple[FloatArray, PatternArray]:
+    """The bounds of a feature's intervals, and what each interval sets in the patterns, uint16 [intervals, leaves]."""
     used = [block.feature == feature for block in blocks]
     ends = [bound[mask] for block, mask in zip(blocks, used, strict=True) for bound in (block.lower, block.upper)]
     thresholds = np.unique(np.concatenate(ends))
@@ -147,7 +159,7 @@ def _feature_patterns(blocks: Sequence[LeafBlock], feature: int) -> _FeaturePatt
     # at its lower end and holds its upper bound, which therefore stands for all of it.
     bounds = np.concatenate([thresholds[np.isfinite(thresholds)], [np.inf, np.nan]])
     patterns = [_block_patterns(block, mask, bounds) for block, mask in zip(blocks, used, strict=True)]
-    return _FeaturePatterns(feature, bounds, np.concatenate(patterns, axis=1))
+    return bounds, np.concatenate(patterns, axis=1)
 
 
 def _block_patterns(block: LeafBlock, used: npt.NDArray[np.bool_], values: FloatArray) -> PatternArray:
