@@ -57,10 +57,10 @@ def _interval_count(blocks: Sequence[LeafBlock]) -> int:
 class PatternTables:
     """Sums of the contributions of many leaves, by lookup.
 
-    A leaf's contributions for its pattern stand in `_values` at `_first_values[leaf]` plus the pattern times the features
-    of its path, as many as these; `_targets` has these features, leaf by leaf. Of each feature that a path names,
-    `_patterns` [intervals, leaves] has the bit that each interval between its bounds sets in the pattern of each leaf. The
-    bounds of `_features[i]` are those from `_bounds_at[i]` on; the last interval of a feature is the missing value.
+    A leaf's contributions for its pattern stand in `_values` at `_first_values[leaf]` plus the pattern times the
+    features of its path, as many as these; `_targets` has these features, leaf by leaf. Of each feature that a path
+    names, `_patterns` [intervals, leaves] has the bit that each interval between its bounds sets in the pattern of each
+    leaf. The bounds of `_features[i]` are those from `_bounds_at[i]` on; its last interval is the missing value.
     """
 
     def __init__(self, blocks: Sequence[LeafBlock], feature_count: int) -> None:
