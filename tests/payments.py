@@ -12,7 +12,8 @@ from pathlib import Path
 
 from fraud.admission import Admission
 from fraud.bootstrap import Artefacts, build_pipeline, load_artefacts
-from fraud.features.table import Value
+from fraud.features.compiled import Reals
+from fraud.features.table import FeatureSet, Value, typed
 from fraud.money import load_rates
 from fraud.pipeline import BatchResult, Period, StageTimings
 from fraud.privacy import Tokeniser
@@ -172,13 +173,19 @@ class Bench:
 
     def _outcomes(self, count: int, result: BatchResult) -> list[Outcome]:
         outcomes = [Outcome("warmed or recorded")] * count
-        columns = self.artefacts.feature_set.columns(result.gathered.matrix)
+        rows = typed_rows(self.artefacts.feature_set, result.gathered.matrix)
         for row, position in enumerate(result.positions):
             canonical = b"" if result.decided is None else result.decided.canonical[row]
             late = bool(result.gathered.late[row])
-            outcomes[position] = Outcome("decided", [column[row] for column in columns], late, canonical)
+            outcomes[position] = Outcome("decided", rows[row], late, canonical)
         for position, error in result.refused:
             outcomes[position] = Outcome(error.code)
         for position in result.duplicates:
             outcomes[position] = Outcome("duplicate")
         return outcomes
+
+
+def typed_rows(feature_set: FeatureSet, matrix: Reals) -> list[list[Value]]:
+    """The values of float64 [n, features] as they stand in decisions, row by row."""
+    kinds = [row.kind for row in feature_set.rows]
+    return [[typed(kind, value) for kind, value in zip(kinds, row, strict=True)] for row in matrix.tolist()]

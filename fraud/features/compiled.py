@@ -65,6 +65,14 @@ def compiled(function: Function) -> Function:
     return cast(Function, numba.njit(cache=_CODE_FOLDER is not None)(function))
 
 
+def name_hash(name: str | None) -> int:
+    """A name as compiled code knows it, 0 for none: Python's own hash, the same in this process alone.
+
+    Two different names have the same one as good as never.
+    """
+    return 0 if name is None else hash(name) or 1
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def _pointer(_typing_context: Any, _address: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:

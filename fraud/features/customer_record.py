@@ -10,7 +10,8 @@ from sys import intern
 import msgspec
 
 from fraud.features import customer_words as layout
-from fraud.features.customer_state import CustomerState, hash_of
+from fraud.features.compiled import name_hash
+from fraud.features.customer_state import CustomerState
 from fraud.features.customer_words import DAY_BITS, DAY_MASK, Table
 
 
@@ -185,7 +186,7 @@ def lay_out(state: CustomerState, times_ms: Sequence[int], amounts: Sequence[int
         for table, name in zip(Table, _TABLE_NAMES, strict=False):
             _lay_out_table(state, table, _entries(table, getattr(details, name), details), getattr(details, name).names)
         counts = [
-            (hash_of(country), number, count)
+            (name_hash(country), number, count)
             for number, (country, count) in enumerate(details.country_counts.items(), 1)
         ]
         _lay_out_table(state, Table.COUNTRY_COUNTS, counts, list(map(intern, details.country_counts)))
@@ -228,7 +229,7 @@ def _lay_out_habits(state: CustomerState, details: Details) -> None:
         words[layout.LAST_LATITUDE : layout.LAST_LONGITUDE + 1] = position
     words[layout.LAST_NEW_DEVICE_MS] = details.last_new_device_ms
     words[layout.LAST_NEW_MERCHANT_MS] = details.last_new_merchant_ms
-    words[layout.HOME_COUNTRY] = hash_of(details.home_country)
+    words[layout.HOME_COUNTRY] = name_hash(details.home_country)
     state.home_country = None if details.home_country is None else intern(details.home_country)
 
 
@@ -238,10 +239,10 @@ def _entries(table: Table, things: Things, details: Details) -> list[tuple[int, 
     used = [number << DAY_BITS | day for number, day in enumerate(things.first_days, 1)]
     used += [0] * (len(things.names) - len(used))
     if table != Table.CATEGORY:
-        return [(hash_of(name), one) for name, one in zip(things.names, used, strict=True)]
+        return [(name_hash(name), one) for name, one in zip(things.names, used, strict=True)]
     amounts = [msgspec.structs.astuple(one) for one in details.category_amounts]
     amounts += [(0, 0, 0, 0, 0)] * (len(things.names) - len(amounts))
-    return [(hash_of(name), one, *of_it) for name, one, of_it in zip(things.names, used, amounts, strict=True)]
+    return [(name_hash(name), one, *of_it) for name, one, of_it in zip(things.names, used, amounts, strict=True)]
 
 
 def _lay_out_table(

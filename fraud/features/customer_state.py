@@ -262,11 +262,6 @@ _EMPTY_PLAIN = _empty_plain()
 _EMPTY_DETAILED = _empty_detailed()
 
 
-def hash_of(name: str | None) -> int:
-    """Python's own hash: the same name has the same one within a process, and two different ones as good as never."""
-    return 0 if name is None else hash(name) or 1
-
-
 _names_of = attrgetter(
     "merchant_id", "merchant_category", "country", "device_id", "ip_prefix", "card_id", "counterparty_id"
 )
@@ -310,7 +305,7 @@ def events_of(
             address, _ = customer.words.buffer_info()
             words += (address, transaction.timestamp_ms, transaction.base_amount_minor, is_late)
             words.append(attempt_flags(transaction))
-            # In the order of the tables; as `hash_of` has it, without a call for each.
+            # In the order of the tables; as `name_hash` has it, without a call for each.
             words += [0 if name is None else hash(name) or 1 for name in _names_of(transaction)]
             latitude, longitude = transaction.latitude, transaction.longitude
             places += _NOWHERE if latitude is None or longitude is None else (latitude, longitude)

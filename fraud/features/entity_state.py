@@ -19,6 +19,7 @@ from itertools import chain
 from operator import itemgetter
 
 from fraud.features import entity_counting as counting
+from fraud.features.compiled import name_hash
 from fraud.features.entity_words import (
     AMOUNT,
     BUCKET,
@@ -43,7 +44,6 @@ from fraud.features.entity_words import (
     SIGHT_WORDS,
     empty_words,
     laid_out,
-    name_hash,
     width_of_rows,
     with_room,
 )
@@ -174,8 +174,8 @@ class EntityState:
         self, timestamp_ms: int, amount: int, user_id: str, card_id: str | None, first_time: bool, plan: EntityPlan
     ) -> None:
         """Count one transaction; `amount` in base minor units, `first_time` if the customer is new to its merchant."""
-        card = 0 if card_id is None else name_hash(card_id)
-        event = (timestamp_ms, amount, int(first_time), name_hash(user_id), card, plan.hop_ms, plan.retention_ms)
+        who = (name_hash(user_id), name_hash(card_id))
+        event = (timestamp_ms, amount, int(first_time), *who, plan.hop_ms, plan.retention_ms)
         while full := counting.absorb_at(self.address, *event):
             self.make_room(full)
 

@@ -68,11 +68,6 @@ _USUALLY_ADDED_ROWS = 64
 _ADDED_SHARE_OF_ROWS = 8
 
 
-def name_hash(name: str) -> int:
-    """A customer's or card's name as states know it, in this process alone; never 0."""
-    return hash(name) or 1
-
-
 def kept_by(plan: EntityPlan) -> int:
     """The bits of `KEEPS` under a plan."""
     return (

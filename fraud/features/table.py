@@ -179,20 +179,6 @@ class FeatureSet:
             raise ValueError(f"feature set {self.name}: all rows of one kind of entity have one family, not {kinds}")
         return found
 
-    def columns(self, matrix: Reals) -> list[list[Value]]:
-        """The values of float64 [n, features] as they stand in a decision, by feature: n numbers of the row's kind."""
-        columns: list[list[Value]] = [[]] * len(self.rows)
-        for kind, dtype in (("integer", np.int64), ("number", np.float64), ("boolean", np.bool_)):
-            places = [place for place, row in enumerate(self.rows) if row.kind == kind]
-            values = matrix.T[places]
-            if kind != "number":
-                missing = np.isnan(values)
-                values = np.where(missing, 0, values).astype(dtype).astype(object)
-                values[missing] = MISSING
-            for place, column in zip(places, values.tolist(), strict=True):
-                columns[place] = column
-        return columns
-
     def _read_by(self, rows: Sequence[Feature]) -> str:
         kinds = {row.entity for row in rows} & set(ENTITY_KINDS)
         if len(kinds) > 1:

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from payments import HOUR_MS, MINUTE_MS, START_MS
 from redis_server import RedisServer
 
-from fraud.features.entity_words import DISTINCT_CAP, name_hash
+from fraud.features.compiled import name_hash
+from fraud.features.entity_words import DISTINCT_CAP
 from fraud.features.plan import ENTITY_KINDS
 from fraud.ports import EntityEvent
 from fraud.stores.entity_windows.windows import EntityWindows

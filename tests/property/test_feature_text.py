@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from payments import typed_rows
 
 from fraud.features import FEATURE_SETS, feature_set
 from fraud.features.feature_text import FeatureText
@@ -70,9 +71,8 @@ def test_it_is_the_object_of_the_values_in_a_decision(name: str, rows: int, data
         if row.kind != "number":
             matrix[:, column] = random.integers(0, 2 if row.kind == "boolean" else 10**6, rows)
     matrix[random.random(matrix.shape) < 0.2] = np.nan
-    columns = chosen.columns(matrix)
     order = sorted(range(len(chosen.names)), key=chosen.names.__getitem__)
     expected = [
-        msgspec.json.encode({chosen.names[place]: columns[place][row] for place in order}) for row in range(rows)
+        msgspec.json.encode({chosen.names[place]: row[place] for place in order}) for row in typed_rows(chosen, matrix)
     ]
     assert [bytes(text) for text in FeatureText(chosen).of_each(matrix)] == expected

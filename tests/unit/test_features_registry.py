@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 from event_sequences import Pools, generate
-from payments import HOUR_MS, MINUTE_MS, START_MS, Bench, admission
+from payments import HOUR_MS, MINUTE_MS, START_MS, Bench, admission, typed_rows
 
 from fraud.features import FEATURE_SETS, UnknownFeatureSetError, feature_set
 from fraud.features.extraction import Extraction
@@ -43,7 +43,7 @@ def first_values(name: str) -> dict[str, Value]:
     extraction = Extraction(chosen, chosen.plan(StateLimits()), 2)
     customer = extraction.customer(EMPTY.user_id, EMPTY.timestamp_ms, {})
     matrix = extraction.pass_all([Passage(EMPTY, customer, late=False)], {kind: {} for kind in ENTITY_KINDS}).matrix
-    return dict(zip(chosen.names, [column[0] for column in chosen.columns(matrix)], strict=True))
+    return dict(zip(chosen.names, typed_rows(chosen, matrix)[0], strict=True))
 
 
 @pytest.mark.parametrize(("name", "row"), ALL_ROWS)

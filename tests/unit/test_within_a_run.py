@@ -11,9 +11,10 @@ from entity_runs import LIMITS, States, at_terminal, content, go, passage, passe
 from payments import DAY_MS, HOUR_MS, MINUTE_MS, START_MS
 
 from fraud.features import feature_set
+from fraud.features.compiled import name_hash
 from fraud.features.entity_pass import EntityPass
 from fraud.features.entity_state import EntityState
-from fraud.features.entity_words import CARDS, CUSTOMERS, DISTINCT_CAP, FRAUDS, ROWS, name_hash, with_room
+from fraud.features.entity_words import CARDS, CUSTOMERS, DISTINCT_CAP, FRAUDS, ROWS, with_room
 from fraud.features.passage import Passage
 from fraud.features.plan import EntityPlan
 from fraud.features.table import FeatureSet

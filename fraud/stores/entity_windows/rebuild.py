@@ -27,8 +27,8 @@ from typing import TypeVar
 
 import msgspec
 
+from fraud.features.compiled import name_hash
 from fraud.features.entity_state import EntityState
-from fraud.features.entity_words import name_hash
 from fraud.ports import EntityEvent, EntityStoreUnavailableError
 from fraud.stores.entity_windows.generations import SHARDS, Control, Generation, encode_control, shard_of
 from fraud.stores.entity_windows.library import DONE, Command, call
