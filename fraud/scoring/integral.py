@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from fraud.features.compiled import compiled
 from fraud.scoring.paths import LeafBlock
 from fraud.scoring.trees import BoolArray, FloatArray
 
@@ -42,20 +44,52 @@ def integrand_factors(block: LeafBlock) -> IntegrandFactors:
 
 def leaf_contributions(factors: IntegrandFactors, fulfilled: BoolArray) -> FloatArray:
     """Shapley values of each leaf's own game, float64 [rows, m, leaves]; `fulfilled` is bool of the same shape."""
-    row_count, path_length, leaf_count = fulfilled.shape
-    # The whole product, [rows, nodes, leaves], is divided by one factor later: all are positive as z > 0 and 0 < t < 1.
-    product = np.empty((row_count, len(factors.weighted), leaf_count))
-    product[:] = factors.weighted
-    for k in range(path_length):
-        product *= np.where(fulfilled[:, k, None, :], factors.fulfilled[k], factors.not_fulfilled[k])
-    # (o - z) / factor is -1 / (1 - t) for every feature that is not fulfilled, whatever its z.
-    not_fulfilled = -(product / factors.remainder).sum(axis=1)
-    contributions = np.empty((row_count, path_length, leaf_count))
-    for k in range(path_length):
-        contributions[:, k] = np.where(fulfilled[:, k], (product * factors.share[k]).sum(axis=1), not_fulfilled)
+    contributions = np.empty(fulfilled.shape)
+    _integrate(
+        factors.remainder.ravel(),
+        factors.weighted,
+        factors.fulfilled,
+        factors.not_fulfilled,
+        factors.share,
+        # One type of array, whether it was computed or is a view of a table: each type is compiled by itself.
+        np.ascontiguousarray(fulfilled),
+        contributions,
+    )
     return contributions
 
 
+@compiled
+def _integrate(
+    remainder: FloatArray,
+    weighted: FloatArray,
+    fulfilled_factors: FloatArray,
+    other_factors: FloatArray,
+    share: FloatArray,
+    fulfilled: BoolArray,
+    contributions: FloatArray,
+) -> None:
+    """Fill `contributions`; the other arrays are those of `IntegrandFactors` and of `leaf_contributions`."""
+    row_count, path_length, leaf_count = fulfilled.shape
+    product = np.empty(len(remainder))
+    for row in range(row_count):
+        for leaf in range(leaf_count):
+            # The whole product is divided by one factor later: all are positive as z > 0 and 0 < t < 1.
+            product[:] = weighted[:, leaf]
+            for k in range(path_length):
+                if fulfilled[row, k, leaf]:
+                    product *= fulfilled_factors[k, :, leaf]
+                else:
+                    product *= other_factors[k, :, leaf]
+            # (o - z) / factor is -1 / (1 - t) for every feature that is not fulfilled, whatever its z.
+            not_fulfilled = -(product / remainder).sum()
+            for k in range(path_length):
+                if fulfilled[row, k, leaf]:
+                    contributions[row, k, leaf] = (product * share[k, :, leaf]).sum()
+                else:
+                    contributions[row, k, leaf] = not_fulfilled
+
+
+@lru_cache
 def _legendre_nodes(path_length: int) -> tuple[FloatArray, FloatArray]:
     """Nodes and weights on (0, 1) that integrate polynomials of degree `path_length` - 1 exactly.
 
