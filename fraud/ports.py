@@ -124,8 +124,8 @@ class EntityStore(Protocol):
         """
         ...
 
-    async def commit(self, source: str, events: Sequence[EntityEvent], /) -> None:
-        """Count `events`, whose offsets in `source` ascend; what was counted before is not counted again.
+    async def commit(self, events: Mapping[str, Sequence[EntityEvent]], /) -> None:
+        """Count `events` by source, whose offsets ascend; what was counted before is not counted again.
 
         Raises `EntityStoreUnavailableError`; some may be counted then, and the same call later completes it.
         """

@@ -81,7 +81,7 @@ class Worker:
             assert result.live is not None
             lost = await self.customers.commit([_record(result, origins, place) for place in range(_new(result))])
             assert not lost
-            await self.stores.windows.commit(SOURCE, result.live.entity_events.get(SOURCE, []))
+            await self.stores.windows.commit(result.live.entity_events)
 
 
 def _new(result: BatchResult) -> int:

@@ -213,19 +213,23 @@ class FaultyWindows:
         await self._turn()
         return states
 
-    async def commit(self, source: str, events: Sequence[EntityEvent]) -> None:
+    async def commit(self, events: Mapping[str, Sequence[EntityEvent]]) -> None:
         """Key by key, in any order of keys; what was asked for may happen after the asker has given up."""
         await self._turn()
-        by_key = [list(group) for _, group in groupby(sorted(events, key=_key), key=_key)]
+        by_key = [
+            {source: list(group)}
+            for source, of_source in events.items()
+            for _, group in groupby(sorted(of_source, key=_key), key=_key)
+        ]
         self._chance.random.shuffle(by_key)
 
         async def count_rest() -> None:
             while by_key:
-                await self._windows.commit(source, by_key.pop())
+                await self._windows.commit(by_key.pop())
 
         try:
             while by_key:
-                await self._windows.commit(source, by_key.pop())
+                await self._windows.commit(by_key.pop())
                 if self._chance.random.random() < 0.2:
                     await self._turn()
         except (EntityStoreUnavailableError, asyncio.CancelledError):

@@ -98,7 +98,7 @@ class CannedStores:
         actions += [self._put("UserProfiles", self._snapshot) for _ in arrivals[::EVENTS_BETWEEN_SNAPSHOTS]]
         parts = [actions[at : at + TRANSACTION_ACTIONS] for at in range(0, len(actions), TRANSACTION_ACTIONS)]
         await asyncio.gather(*map(self._write, parts))
-        await asyncio.gather(*(self._windows.commit(source, events) for source, events in by_source.items()))
+        await self._windows.commit(by_source)
 
     def _put(self, table: str, content: bytes) -> dict[str, Any]:
         name = {"S": f"floor-{next(self._numbers)}"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -51,16 +51,17 @@ class EntityBacklog:
         await self.catch_up()
         return await self._windows.load(keys)
 
-    async def commit(self, source: str, events: Sequence[EntityEvent]) -> None:
+    async def commit(self, events: Mapping[str, Sequence[EntityEvent]]) -> None:
         """Count now or later; returns with the events waiting if the windows are away."""
-        self.add(source, events)
+        self.add(events)
         await self.count()
 
-    def add(self, source: str, events: Sequence[EntityEvent]) -> None:
+    def add(self, events: Mapping[str, Sequence[EntityEvent]]) -> None:
         """Let these events wait to be counted."""
-        if events:
-            self._waiting.append((source, events))
-            self._waiting_events += len(events)
+        for source, of_source in events.items():
+            if of_source:
+                self._waiting.append((source, of_source))
+                self._waiting_events += len(of_source)
 
     async def count(self) -> None:
         """Count what waits, now or later; returns with it waiting still if the windows are away."""
@@ -104,7 +105,7 @@ class EntityBacklog:
             # The order matters within a source only.
             first = dict(reversed(self._waiting))
             try:
-                await asyncio.gather(*(self._windows.commit(source, events) for source, events in first.items()))
+                await self._windows.commit(first)
             except EntityStoreUnavailableError:
                 self.failures += 1
                 raise

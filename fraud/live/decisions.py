@@ -155,10 +155,8 @@ class DecisionService:
                 return
 
     async def _count(self, events: Mapping[str, Sequence[EntityEvent]]) -> None:
-        for source, of_source in events.items():
-            self._entities.add(source, of_source)
         with self._timings.stage("entities"):
-            await self._entities.count()
+            await self._entities.commit(events)
 
     async def _isolate(self, arrivals: Sequence[ReadArrival], error: Exception, publish: Publish) -> None:
         half = len(arrivals) // 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from fraud.features.customer_state import CustomerState
@@ -61,7 +61,7 @@ class MemoryEntities:
         """The states of (at least) these entities by kind; new ones are added to it by the caller."""
         return self._states
 
-    async def commit(self, _source: str, _events: Sequence[EntityEvent]) -> None:
+    async def commit(self, _events: Mapping[str, Sequence[EntityEvent]]) -> None:
         """Nothing to do: what the pipeline changed is what is remembered."""
 
     async def mark(

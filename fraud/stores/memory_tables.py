@@ -77,9 +77,9 @@ class MemoryEntityWindows:
                 found[kind][key] = state.copied()
         return found
 
-    async def commit(self, source: str, events: Sequence[EntityEvent]) -> None:
+    async def commit(self, events: Mapping[str, Sequence[EntityEvent]]) -> None:
         """Count events whose offset their entity has not counted yet."""
-        for event in events:
+        for source, event in ((source, event) for source, of_source in events.items() for event in of_source):
             plan = self._plans[event.kind]
             states = self._states[event.kind]
             state = states.get(event.key)

@@ -73,7 +73,7 @@ async def recovered(windows: EntityWindows) -> set[int]:
 def test_a_slow_answer_is_not_waited_for_and_not_mixed_up_later(proxy: FaultProxy) -> None:
     async def use(windows: EntityWindows) -> set[int]:
         await windows.initialise()
-        await windows.commit(SOURCE, events(0))
+        await windows.commit({SOURCE: events(0)})
         assert await counted(windows) == {1}
         proxy.delay_s = 1.0
         with pytest.raises(EntityStoreUnavailableError, match="not answered within 200 ms"):
@@ -95,7 +95,7 @@ def test_time_in_which_this_process_did_something_else_does_not_count_against_re
 
     async def use(windows: EntityWindows) -> set[int]:
         await windows.initialise()
-        await windows.commit(SOURCE, events(0))
+        await windows.commit({SOURCE: events(0)})
         found, _ = await asyncio.gather(counted(windows), compute())
         return found
 
@@ -105,14 +105,14 @@ def test_time_in_which_this_process_did_something_else_does_not_count_against_re
 def test_a_server_that_hangs_fails_loads_by_the_deadline_and_commits_within_seconds(proxy: FaultProxy) -> None:
     async def use(windows: EntityWindows) -> set[int]:
         await windows.initialise()
-        await windows.commit(SOURCE, events(0))
+        await windows.commit({SOURCE: events(0)})
         proxy.frozen = True
         with pytest.raises(EntityStoreUnavailableError):
             await windows.load(KEYS)
         with pytest.raises(EntityStoreUnavailableError, match="Redis failed"):
-            await windows.commit(SOURCE, events(100))
+            await windows.commit({SOURCE: events(100)})
         proxy.frozen = False
-        await windows.commit(SOURCE, events(100))
+        await windows.commit({SOURCE: events(100)})
         return await recovered(windows)
 
     assert through(proxy.port, use) == {2}
@@ -121,13 +121,13 @@ def test_a_server_that_hangs_fails_loads_by_the_deadline_and_commits_within_seco
 def test_a_commit_whose_answer_is_lost_counts_once(proxy: FaultProxy) -> None:
     async def use(windows: EntityWindows) -> set[int]:
         await windows.initialise()
-        await windows.commit(SOURCE, events(0))
+        await windows.commit({SOURCE: events(0)})
         proxy.loses_answers = True
         with pytest.raises(EntityStoreUnavailableError):
-            await windows.commit(SOURCE, events(100))
+            await windows.commit({SOURCE: events(100)})
         proxy.loses_answers = False
         assert await recovered(windows) == {2}
-        await windows.commit(SOURCE, events(100))
+        await windows.commit({SOURCE: events(100)})
         return await counted(windows)
 
     assert through(proxy.port, use) == {2}
@@ -137,7 +137,7 @@ def test_connections_that_were_cut_are_made_again(proxy: FaultProxy) -> None:
     async def use(windows: EntityWindows) -> set[int]:
         await windows.initialise()
         for start in (0, 100, 200):
-            await windows.commit(SOURCE, events(start))
+            await windows.commit({SOURCE: events(start)})
             proxy.cut()
             assert await counted(windows) == {1 + start // 100}
             proxy.cut()
@@ -149,12 +149,16 @@ def test_connections_that_were_cut_are_made_again(proxy: FaultProxy) -> None:
 def test_a_server_that_is_away_from_the_start_may_come_later(proxy: FaultProxy) -> None:
     async def use(windows: EntityWindows) -> set[int]:
         proxy.refuses = True
-        for attempt in (windows.load(KEYS), windows.commit(SOURCE, events(0)), windows.mark(KEYS, "t", START_MS, True)):
+        for attempt in (
+            windows.load(KEYS),
+            windows.commit({SOURCE: events(0)}),
+            windows.mark(KEYS, "t", START_MS, True),
+        ):
             with pytest.raises(EntityStoreUnavailableError):
                 await attempt
         proxy.refuses = False
         await windows.initialise()
-        await windows.commit(SOURCE, events(0))
+        await windows.commit({SOURCE: events(0)})
         return await counted(windows)
 
     assert through(proxy.port, use, PATIENT_MS) == {1}
@@ -169,7 +173,7 @@ def test_nobody_listens(redis_server: RedisServer) -> None:
 
 
 async def _is_away(windows: EntityWindows, reason: str) -> None:
-    for attempt in (windows.load(KEYS), windows.commit(SOURCE, events(0)), windows.mark(KEYS, "t", START_MS, True)):
+    for attempt in (windows.load(KEYS), windows.commit({SOURCE: events(0)}), windows.mark(KEYS, "t", START_MS, True)):
         with pytest.raises(EntityStoreUnavailableError, match=reason):
             await attempt
 
@@ -180,7 +184,7 @@ def test_a_new_server_has_no_entity_windows_until_somebody_says_that_history_is_
     async def use(windows: EntityWindows) -> list[bool]:
         await _is_away(windows, "never initialised")
         said = [await windows.initialise(), await windows.initialise()]
-        await windows.commit(SOURCE, events(0))
+        await windows.commit({SOURCE: events(0)})
         assert await counted(windows) == {1}
         return said
 
@@ -192,7 +196,7 @@ def test_a_server_that_lost_everything_is_noticed_and_not_taken_for_new(tmp_path
 
         async def use(windows: EntityWindows) -> None:
             await windows.initialise()
-            await windows.commit(SOURCE, events(0))
+            await windows.commit({SOURCE: events(0)})
             # Data and functions are gone, as after a restart without persistence.
             server.stop()
             server.start()
@@ -206,9 +210,9 @@ def test_functions_that_are_gone_are_loaded_again(tmp_path: Path) -> None:
 
         async def use(windows: EntityWindows) -> set[int]:
             await windows.initialise()
-            await windows.commit(SOURCE, events(0))
+            await windows.commit({SOURCE: events(0)})
             server.command("FUNCTION", "FLUSH")
-            await windows.commit(SOURCE, events(100))
+            await windows.commit({SOURCE: events(100)})
             return await counted(windows)
 
         assert through(server.port, use, PATIENT_MS) == {2}
@@ -217,7 +221,7 @@ def test_functions_that_are_gone_are_loaded_again(tmp_path: Path) -> None:
 def test_a_shard_that_lost_its_data_is_noticed(redis_server: RedisServer) -> None:
     async def use(windows: EntityWindows) -> None:
         await windows.initialise()
-        await windows.commit(SOURCE, events(0))
+        await windows.commit({SOURCE: events(0)})
         client = await windows.connection.client()
         await client.unlink(windows.keys.control(shard_of(*KEYS[0])))
         with pytest.raises(EntityStoreUnavailableError, match="flushed"):
@@ -267,7 +271,7 @@ def test_a_server_that_would_throw_entities_away_is_refused(tmp_path: Path) -> N
 def test_a_value_of_somebody_else_is_named(redis_server: RedisServer) -> None:
     async def use(windows: EntityWindows) -> None:
         await windows.initialise()
-        await windows.commit(SOURCE, events(0))
+        await windows.commit({SOURCE: events(0)})
         client = await windows.connection.client()
         names = [name async for name in client.scan_iter(windows.keys.everything_of("*")) if b"device 3" in name]
         await client.set(names[0], "not ours")

@@ -135,8 +135,9 @@ class Scene:
 
 
 async def commit(store: Any, events: Sequence[SourceEvent]) -> None:
-    for source in sorted({source for source, _ in events}):
-        await store.commit(source, [event for of, event in events if of == source])
+    """All sources in one call, as a batch of several partitions."""
+    sources = sorted({source for source, _ in events})
+    await store.commit({source: [event for of, event in events if of == source] for source in sources})
 
 
 def normal(states: Any) -> dict[str, Any]:

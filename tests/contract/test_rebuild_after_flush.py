@@ -58,7 +58,7 @@ def test_windows_that_were_flushed_are_rebuilt_from_history(redis_server: RedisS
         windows = EntityWindows(redis_server.url, PLAN, prefix="flushed-", deadline_ms=10_000)
         await windows.initialise()
         for source, event in events:
-            await windows.commit(source, [event])
+            await windows.commit({source: [event]})
         await windows.mark([("merchant", "grocer")], "fraud", fraud.timestamp_ms, True)
         before = await windows.load(KEYS)
         redis_server.command("FLUSHALL")
@@ -70,7 +70,7 @@ def test_windows_that_were_flushed_are_rebuilt_from_history(redis_server: RedisS
         for kind, key in KEYS:
             assert content(after[kind][key]) == content(before[kind][key])
         # What history brought is not counted again when a worker is told to.
-        await windows.commit(*_first(events))
+        await windows.commit(_first(events))
         again = await windows.load(KEYS)
         assert content(again["merchant"]["grocer"]) == content(after["merchant"]["grocer"])
         await windows.close()
@@ -78,6 +78,6 @@ def test_windows_that_were_flushed_are_rebuilt_from_history(redis_server: RedisS
     asyncio.run(scenario())
 
 
-def _first(events: list[tuple[str, EntityEvent]]) -> tuple[str, list[EntityEvent]]:
+def _first(events: list[tuple[str, EntityEvent]]) -> dict[str, list[EntityEvent]]:
     source, event = next(entry for entry in events if entry[1].key == "grocer")
-    return source, [event]
+    return {source: [event]}

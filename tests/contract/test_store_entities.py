@@ -88,7 +88,7 @@ def left_by(*changes: Sequence[EntityEvent] | Mark, source: str = SOURCE) -> Use
             if isinstance(change, Mark):
                 await store.mark(change.keys, change.transaction_id, change.timestamp_ms, change.is_fraud)
             else:
-                await store.commit(source, change)
+                await store.commit({source: change})
         return (await store.load([("device", "d")]))["device"].get("d")
 
     return use
@@ -134,7 +134,7 @@ def test_an_entity_is_found_as_its_events_left_it(with_store: WithStore) -> None
 
 def test_a_loaded_state_is_a_copy(with_store: WithStore) -> None:
     async def change_and_load(store: Store) -> Any:
-        await store.commit(SOURCE, [event(0)])
+        await store.commit({SOURCE: [event(0)]})
         state = (await store.load([("device", "d")]))["device"]["d"]
         state.absorb(START_MS + 1, 1, "other", None, False, PLANS["device"])
         return (await store.load([("device", "d")]))["device"]["d"]
@@ -145,7 +145,7 @@ def test_a_loaded_state_is_a_copy(with_store: WithStore) -> None:
 def test_kinds_and_keys_are_kept_apart(with_store: WithStore) -> None:
     async def use(store: Store) -> Any:
         same_name = [event(0, kind=kind, key="x") for kind in PLANS]
-        await store.commit(SOURCE, [*same_name, event(1, key="y"), event(2, key="y")])
+        await store.commit({SOURCE: [*same_name, event(1, key="y"), event(2, key="y")]})
         return await store.load([*((kind, "x") for kind in PLANS), ("device", "y")])
 
     states = with_store(use)
@@ -164,7 +164,7 @@ def test_an_event_told_again_is_counted_once(with_store: WithStore) -> None:
 def test_every_source_has_offsets_of_its_own(with_store: WithStore) -> None:
     async def use(store: Store) -> Any:
         for source in ("topic:0", "topic:1", "another topic:0", "topic:0"):
-            await store.commit(source, [event(5, 1)])
+            await store.commit({source: [event(5, 1)]})
         return (await store.load([("device", "d")]))["device"]["d"]
 
     state = with_store(use)
@@ -244,8 +244,9 @@ def test_a_forgotten_entity_has_no_frauds(with_store: WithStore) -> None:
 
 
 async def _tell(store: Store, events: Sequence[SourceEvent]) -> None:
-    for source in sorted({source for source, _ in events}):
-        await store.commit(source, [event for event_source, event in events if event_source == source])
+    """All sources in one call, as a batch of several partitions."""
+    sources = sorted({source for source, _ in events})
+    await store.commit({source: [event for of, event in events if of == source] for source in sources})
 
 
 async def _both_ways(store: Store, events: list[SourceEvent], random: Random) -> None:
@@ -326,8 +327,8 @@ def test_an_entity_that_expired_is_not_completed_from_what_was_read_before(redis
     async def use(store: EntityWindows) -> list[int]:
         found = []
         for start in (0, 1_000):
-            await store.commit(SOURCE, [event(start + number, (start + number) * HOP_MS) for number in range(60)])
-            await store.commit(SOURCE, [event(start + 60 + number, start * HOP_MS) for number in range(start // 100)])
+            await store.commit({SOURCE: [event(start + number, (start + number) * HOP_MS) for number in range(60)]})
+            await store.commit({SOURCE: [event(start + 60 + number, start * HOP_MS) for number in range(start // 100)]})
             state = (await store.load([("device", "d")]))["device"]["d"]
             found.append(state.counts[-1])
             client = await store.connection.client()
@@ -341,7 +342,7 @@ def test_an_entity_that_expired_is_not_completed_from_what_was_read_before(redis
 def test_memory_is_bounded_by_the_wall_clock(redis_server: RedisServer) -> None:
     async def use(store: EntityWindows) -> list[int]:
         batch = [event(number, number * HOP_MS) for number in range(60)]
-        await store.commit(SOURCE, batch)
+        await store.commit({SOURCE: batch})
         client = await store.connection.client()
         names = [name async for name in client.scan_iter(store.keys.everything_of("*"))]
         return [await client.pttl(name) for name in names if b":device:" in name]

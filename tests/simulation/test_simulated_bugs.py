@@ -52,11 +52,11 @@ class TrustsItsCache(SimulatedWorker):
 
 
 class CountsTwice(MemoryEntityWindows):
-    async def commit(self, source: str, events: Sequence[EntityEvent]) -> None:
+    async def commit(self, events: Mapping[str, Sequence[EntityEvent]]) -> None:
         for states in self._states.values():
             for state in states.values():
                 state.absorbed_offsets = {}
-        await super().commit(source, events)
+        await super().commit(events)
 
 
 class SharesPartitions(PartitionQueues[Any]):
@@ -96,8 +96,7 @@ class PublishesItsOwn(DecisionService):
 
 class CountsBeforeItIsDurable(DecisionService):
     async def _commit(self, result: BatchResult, live: LiveBatch) -> dict[int, StoredDecision]:
-        for source, events in live.entity_events.items():
-            await self._entities.commit(source, events)
+        await self._entities.commit(live.entity_events)
         return await super()._commit(result, live)
 
 

@@ -21,8 +21,8 @@ class SlowWindows(MemoryEntities):
         self.away = False
         self.commits = []
 
-    async def commit(self, source, events):
-        self.commits.append(source)
+    async def commit(self, events):
+        self.commits.append(sorted(events))
         await asyncio.sleep(0)
         if self.away:
             raise EntityStoreUnavailableError("away")
@@ -41,12 +41,12 @@ def test_labels_that_come_together_wait_for_one_count_of_what_is_waiting():
         windows = SlowWindows()
         backlog = EntityBacklog(windows)
         for partition in range(3):
-            backlog.add(f"topic:{partition}", [event(partition)])
+            backlog.add({f"topic:{partition}": [event(partition)]})
         await asyncio.gather(backlog.count(), *marks(backlog))
         return windows, backlog
 
     windows, backlog = asyncio.run(scenario())
-    assert sorted(windows.commits) == ["topic:0", "topic:1", "topic:2"]
+    assert windows.commits == [["topic:0", "topic:1", "topic:2"]]
     assert len(backlog) == 0
 
 
@@ -56,12 +56,12 @@ def test_an_attempt_that_fails_fails_for_all_who_wait_for_it():
         windows = SlowWindows()
         windows.away = True
         backlog = EntityBacklog(windows)
-        backlog.add("topic:0", [event(0)])
+        backlog.add({"topic:0": [event(0)]})
         told = await asyncio.gather(*marks(backlog), return_exceptions=True)
         return windows, told, backlog
 
     windows, told, backlog = asyncio.run(scenario())
-    assert windows.commits == ["topic:0"]
+    assert windows.commits == [["topic:0"]]
     assert all(isinstance(one, EntityStoreUnavailableError) for one in told)
     assert len(backlog) == 1
 
@@ -71,7 +71,7 @@ def test_who_asks_after_a_failure_tries_again():
         windows = SlowWindows()
         windows.away = True
         backlog = EntityBacklog(windows)
-        backlog.add("topic:0", [event(0)])
+        backlog.add({"topic:0": [event(0)]})
         with pytest.raises(EntityStoreUnavailableError):
             await backlog.catch_up()
         windows.away = False
@@ -79,7 +79,7 @@ def test_who_asks_after_a_failure_tries_again():
         return windows, backlog
 
     windows, backlog = asyncio.run(scenario())
-    assert windows.commits == ["topic:0", "topic:0"]
+    assert windows.commits == [["topic:0"], ["topic:0"]]
     assert len(backlog) == 0
 
 
@@ -87,7 +87,7 @@ def test_a_count_that_is_cut_short_leaves_the_others_to_count():
     async def scenario():
         windows = SlowWindows()
         backlog = EntityBacklog(windows)
-        backlog.add("topic:0", [event(0)])
+        backlog.add({"topic:0": [event(0)]})
         cut_short = asyncio.create_task(backlog.count())
         await asyncio.sleep(0)
         waiting = asyncio.create_task(backlog.catch_up())

@@ -331,9 +331,9 @@ local function known_control(keys, known)
   return control, names
 end
 
--- Calls `change(state, keys, plan, cut_off)` on each entity in each generation; what it makes of `record` waits where
+-- Calls `change(state, keys, plan, entity, cut_off)` on each entity in each generation; its `records_of` wait where
 -- history is still to come. `change` returns whether there is something to write.
-local function change_each(keys, control, names, entities, kind_of, record_of, change, skipped)
+local function change_each(keys, control, names, entities, kind_of, records_of, change, skipped)
   local cut_off = control[3] and cut_offs_of(names.cut_offs)
   local place, plans = names.first, {}
   for number, entity in ipairs(entities) do
@@ -349,7 +349,7 @@ local function change_each(keys, control, names, entities, kind_of, record_of, c
         if plan and not (building and skipped(entity, cut_off)) then
           local state, caught_up = open(its, plan, building, cut_off)
           if not state then
-            wait(its, record_of(entity))
+            for _, record in ipairs(records_of(entity, cut_off)) do wait(its, record) end
           elseif change(state, its, plan, entity, building and cut_off) or caught_up then
             write_state(state, its, plan)
           end
@@ -359,27 +359,42 @@ local function change_each(keys, control, names, entities, kind_of, record_of, c
   end
 end
 
--- absorb: ARGV view, source, then the packed events of each entity.
+-- absorb: ARGV view, then of each entity, packed, each source and its events in turn.
 local function absorb(keys, args)
   local control, names = known_control(keys, args[1])
   if not control then return names end
-  local source, entities, last = args[2], {}, -1
-  for place = 3, #args do
-    local events = cmsgpack.unpack(args[place])
-    entities[#entities + 1] = events
-    last = math.max(last, last_offset(events))
+  local entities, last = {}, {}
+  for place = 2, #args do
+    local entity = cmsgpack.unpack(args[place])
+    entities[#entities + 1] = entity
+    for at = 1, #entity, 2 do last[entity[at]] = math.max(last[entity[at]] or -1, last_offset(entity[at + 1])) end
+  end
+  local function records_of(entity, cut_off)
+    local records = {}
+    for at = 1, #entity, 2 do
+      local source, events = entity[at], entity[at + 1]
+      if last_offset(events) > cut_off(source) then records[#records + 1] = {'events', source, events} end
+    end
+    return records
   end
   change_each(
     keys, control, names, entities,
-    function(events) return events[1] end,
-    function(events) return {'events', source, events} end,
-    function(state, its, plan, events, cut_off)
-      return absorb_events(state, its, plan, source, events, cut_off and cut_off(source) or -1)
+    function(entity) return entity[2][1] end,
+    records_of,
+    function(state, its, plan, entity, cut_off)
+      local changed = false
+      for at = 1, #entity, 2 do
+        local counted = cut_off and cut_off(entity[at]) or -1
+        changed = absorb_events(state, its, plan, entity[at], entity[at + 1], counted) or changed
+      end
+      return changed
     end,
-    function(events, cut_off) return last_offset(events) <= cut_off(source) end
+    function(entity, cut_off) return #records_of(entity, cut_off) == 0 end
   )
-  if names.current then advance(names.current, source, last) end
-  if names.building then advance(names.building, source, last) end
+  for source, offset in pairs(last) do
+    if names.current then advance(names.current, source, offset) end
+    if names.building then advance(names.building, source, offset) end
+  end
   return 'done'
 end
 
@@ -392,7 +407,7 @@ local function mark_each(keys, args)
   change_each(
     keys, control, names, kinds,
     function(kind) return kind end,
-    function(_) return {'mark', identity, timestamp, is_fraud} end,
+    function(_) return {{'mark', identity, timestamp, is_fraud}} end,
     function(state, _, plan)
       local before = state.marks
       mark(state, plan, identity, timestamp, is_fraud)

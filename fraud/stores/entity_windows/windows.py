@@ -90,20 +90,13 @@ class EntityWindows:
             wanted = _by_shard([*again, *await self._compose(heads, states)])
         raise EntityStoreUnavailableError("entity windows change faster than they can be read")
 
-    async def commit(self, source: str, events: Sequence[EntityEvent]) -> None:
-        """Count `events`, whose offsets in `source` ascend; what was counted before is not counted again."""
-        flat: dict[EntityKey, list[object]] = {}
-        for event in events:
-            entity = event.kind, event.key
-            values = flat.get(entity)
-            if values is None:
-                values = flat[entity] = [event.kind]
-            low, high = event.amount & _LOW_MASK, event.amount >> _LOW_BITS
-            values += (event.offset, event.timestamp_ms, low, high)
-            customer = _names(event.user_id, event.former_user_id)
-            values += (customer, _names(event.card_id, event.former_card_id) or False, event.first_time)
-        packed = {entity: _pack(values) for entity, values in flat.items()}
-        await self._change("absorb", [source], packed)
+    async def commit(self, events: Mapping[str, Sequence[EntityEvent]]) -> None:
+        """Count `events` by source, whose offsets ascend; what was counted before is not counted again."""
+        of_entities: dict[EntityKey, list[object]] = {}
+        for source, of_source in events.items():
+            for entity, values in _flat_events(of_source).items():
+                of_entities.setdefault(entity, []).extend((source, values))
+        await self._change("absorb", (), {entity: _pack(values) for entity, values in of_entities.items()})
 
     async def mark(self, keys: Iterable[EntityKey], transaction_id: str, timestamp_ms: int, is_fraud: bool) -> None:
         """Hold a transaction of this time for fraud, or no longer, with each of its entities; twice is once.
@@ -294,6 +287,21 @@ def new_name() -> str:
 def identity_of(transaction_id: str) -> int:
     """What a mark remembers of its transaction."""
     return int.from_bytes(blake2b(transaction_id.encode(), digest_size=_IDENTITY_BYTES).digest(), "little")
+
+
+def _flat_events(events: Sequence[EntityEvent]) -> dict[EntityKey, list[object]]:
+    """The events of one source by entity, as functions.lua expects them."""
+    flat: dict[EntityKey, list[object]] = {}
+    for event in events:
+        entity = event.kind, event.key
+        values = flat.get(entity)
+        if values is None:
+            values = flat[entity] = [event.kind]
+        low, high = event.amount & _LOW_MASK, event.amount >> _LOW_BITS
+        values += (event.offset, event.timestamp_ms, low, high)
+        customer = _names(event.user_id, event.former_user_id)
+        values += (customer, _names(event.card_id, event.former_card_id) or False, event.first_time)
+    return flat
 
 
 def _names(name: str | None, former: str | None) -> object:
