@@ -26,7 +26,7 @@ def test_a_value_of_another_length_is_refused(kind, change):
     state.absorbed_offsets = {"source": 2}
     value, past = layout.encode(state, (), names)
     assert past == b""
-    whole = layout.state("key", decode_head("key", value), None)
+    (whole,) = layout.states([("key", decode_head("key", value), None)])
     assert whole.counts == state.counts
     with pytest.raises(DamagedValueError, match="key in Redis is damaged"):
-        layout.state("key", decode_head("key", change(value)), None)
+        layout.states([("key", decode_head("key", change(value)), None)])

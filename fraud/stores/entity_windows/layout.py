@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, Final
 
@@ -124,8 +124,16 @@ class EntityLayout:
         _accumulate(np.frombuffer(past.words, dtype=np.int64), first, count, self._keeps)
         past.rows += count
 
-    def state(self, key: str, head: Head, past: PastRows | None) -> EntityState:
-        """The entity. `past` holds at least the rows that `head` names; None if it names none."""
+    def states(self, loaded: Sequence[tuple[str, Head, PastRows | None]]) -> list[EntityState]:
+        """The entities of these keys. A past holds at least the rows that its head names; None if it names none."""
+        laid = [self._laid(key, head, past) for key, head, past in loaded]
+        addresses = np.array([state.address for state, _ in laid], dtype=np.int64)
+        # All at once: a call costs as much as some ten rows do.
+        _accumulate_in(addresses, np.array([open_rows for _, open_rows in laid], dtype=np.int64))
+        return [state for state, _ in laid]
+
+    def _laid(self, key: str, head: Head, past: PastRows | None) -> tuple[EntityState, int]:
+        """A state whose newest rows stand at its end as they do in Redis, and how many they are."""
         value = head.value
         marks_at = _HEAD.size + head.lists_bytes
         rows_at = marks_at + head.marks_bytes
@@ -145,10 +153,7 @@ class EntityLayout:
             spare_rows=open_rows + 1,
             in_spare=value[rows_at:],
         )
-        state = EntityState(key, words, dict(zip(offsets[::2], offsets[1::2], strict=True)))
-        if open_rows:
-            _accumulate_in(state.address, open_rows)
-        return state
+        return EntityState(key, words, dict(zip(offsets[::2], offsets[1::2], strict=True))), open_rows
 
     def _frauds(self, head: Head, marks: bytes) -> list[int]:
         # A mark may come before its transaction, and one that no window reaches any more stays until the next mark.
@@ -227,11 +232,12 @@ def _half_word(words: Integers, place: int) -> int:
 
 
 @compiled
-def _accumulate_in(address: int, count: int) -> None:
-    """Let the `count` rows of Redis at the end of a state be rows of it."""
-    words = integers_at(address)
-    _accumulate(words[words[ROWS_AT] :], words[ROWS], count, words[KEEPS])
-    words[ROWS] += count
+def _accumulate_in(addresses: Integers, counts: Integers) -> None:
+    """Let the rows of Redis at the end of each state, as many as `counts` says, be rows of it."""
+    for number in range(len(addresses)):
+        words, count = integers_at(addresses[number]), counts[number]
+        _accumulate(words[words[ROWS_AT] :], words[ROWS], count, words[KEEPS])
+        words[ROWS] += count
 
 
 def _with_hashes(flat: list[Any] | bool) -> list[int]:

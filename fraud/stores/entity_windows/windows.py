@@ -25,7 +25,7 @@ from fraud.stores.entity_windows.generations import (
     plan_record,
     shard_of,
 )
-from fraud.stores.entity_windows.layout import EntityLayout, Head, decode_head
+from fraud.stores.entity_windows.layout import EntityLayout, Head, PastRows, decode_head
 from fraud.stores.entity_windows.library import DONE, Command, call
 from fraud.stores.entity_windows.pasts import CACHED_ROWS, Pasts
 
@@ -222,12 +222,15 @@ class EntityWindows:
             for place, (name, head, layout) in enumerate(lacking):
                 self._pasts.add(name, head, layout, answers[2 * place], answers[2 * place + 1])
         again = []
+        complete: dict[str, list[tuple[str, Head, PastRows | None]]] = {}
         for (kind, key), name, head in heads:
             past = self._pasts.known(self.keys.past(name), head) if head.past_rows else None
             if head.past_rows and past is None:
                 again.append((kind, key))
             else:
-                states[kind][key] = self.layouts[kind].state(key, head, past)
+                complete.setdefault(kind, []).append((key, head, past))
+        for kind, loaded in complete.items():
+            states[kind].update((state.key, state) for state in self.layouts[kind].states(loaded))
         self._pasts.trim()
         return again
 
