@@ -88,7 +88,8 @@ def amounts_to_minor(amounts: Sequence[float | str], currencies: Sequence[str], 
     if set(map(type, amounts)) == {float} and CURRENCY_EXPONENTS.keys() >= set(currencies):
         numbers = np.array(amounts)
         scales = np.array([_SCALES[currency] for currency in currencies])
-        minor = np.rint(numbers * scales)
+        # Beyond any amount; a product with the scale could overflow.
+        minor = np.rint(np.clip(numbers, -1e16, 1e16) * scales)
         if np.all((minor / scales == numbers) & (minor >= smallest_minor) & (minor <= AMOUNT_MAX_MINOR)):
             exact: list[int] = minor.astype(np.int64).tolist()
             return exact
