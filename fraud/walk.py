@@ -17,8 +17,8 @@ from fraud.features.rotation import Rotation
 from fraud.ports import EntityEvent, LabelFeed, Origin, StoredDecision
 from fraud.transaction import InvalidTransactionError, Transaction
 
-# Longer runs gain nothing: of thousands of customers, one comes again before. Shorter ones share less.
-LONGEST_RUN = 128
+# Longer runs gain nothing; shorter ones, and those of batches with few customers, share less.
+LONGEST_RUN = 64
 
 # Admitted messages: their position in the batch, and what they became.
 Admitted = Sequence[tuple[int, Transaction]]
