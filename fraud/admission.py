@@ -5,20 +5,19 @@ Clear identifiers end here. What is derived from them (card prefix, ip prefix) i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-import msgspec
-
-from fraud.money import RateTable, amount_to_minor
+from fraud.money import RateTable, amounts_to_minor
 from fraud.privacy import REMEMBERED_TOKENS, Tokeniser, card_prefix, ip_prefix
 from fraud.transaction import (
     Attribute,
     InvalidTransactionError,
     Transaction,
     TransactionMessage,
-    check_text,
+    check_texts,
     check_timestamp,
+    message_columns,
     timestamp_to_ms,
 )
 
@@ -61,66 +60,53 @@ class Admission:
         # As tokens: the same card and address come again within seconds.
         self._card_prefix = lru_cache(REMEMBERED_TOKENS)(card_prefix)
         self._ip_prefix = lru_cache(REMEMBERED_TOKENS)(ip_prefix)
-        self._more_fields = tuple(
-            name for name in tokenised_fields if name in TOKENISABLE and name not in ALWAYS_TOKENISED
-        )
+        self._tokenised_fields = [name for name in TOKENISABLE if name in (*ALWAYS_TOKENISED, *tokenised_fields)]
         self._attributes = tuple(
             name.removeprefix("attributes.") for name in tokenised_fields if name.startswith("attributes.")
         )
 
     def admit(self, message: TransactionMessage) -> Transaction:
         """The transaction of `message`; raises `InvalidTransactionError`."""
-        check_text(message)
-        timestamp_ms = timestamp_to_ms(message.timestamp)
-        check_timestamp(timestamp_ms)
-        currency = message.currency
-        amount_minor = amount_to_minor(message.amount, currency, self._smallest_amount_minor)
-        base_amount_minor = self.rates.to_base_minor(amount_minor, currency, timestamp_ms)
-        if (message.latitude is None) != (message.longitude is None):
-            raise InvalidTransactionError("half_a_position", "latitude", "latitude and longitude come together")
-        token = self._tokeniser.token
-        card_id, ip_address = message.card_id, message.ip_address
-        transaction = Transaction(
-            message.transaction_id,
-            message.user_id,
-            timestamp_ms,
-            amount_minor,
-            currency,
-            base_amount_minor,
-            message.event_type,
-            message.auth_result,
-            message.original_transaction_id,
-            message.entry_mode,
-            message.is_recurring,
-            None if card_id is None else token("card_id", card_id),
-            None if card_id is None else self._card_prefix(card_id),
-            message.merchant_id,
-            message.merchant_category,
-            message.terminal_id,
-            message.counterparty_id,
-            message.channel,
-            message.country,
-            message.city,
-            message.latitude,
-            message.longitude,
-            message.device_id,
-            None if ip_address is None else token("ip_address", ip_address),
-            None if ip_address is None else self._ip_prefix(ip_address),
-            message.attributes,
-        )
-        if self._more_fields or self._attributes:
-            return self._tokenise_more(transaction)
-        return transaction
+        return self._admitted([message])[0]
 
-    def _tokenise_more(self, transaction: Transaction) -> Transaction:
-        clear = {name: getattr(transaction, name) for name in self._more_fields}
-        changes: dict[str, object] = {
-            name: self._tokeniser.token(name, value) for name, value in clear.items() if value is not None
+    def admit_each(self, messages: Sequence[TransactionMessage]) -> list[Transaction | InvalidTransactionError]:
+        """The transaction of each message, or why it is refused."""
+        try:
+            return [*self._admitted(messages)] if messages else []
+        except InvalidTransactionError as error:
+            if len(messages) == 1:
+                return [error]
+        # Messages are checked together, and nearly always all of them pass; if not, who fails is found by halves.
+        half = len(messages) // 2
+        return self.admit_each(messages[:half]) + self.admit_each(messages[half:])
+
+    def _admitted(self, messages: Sequence[TransactionMessage]) -> list[Transaction]:
+        """The transactions of at least one message; raises the `InvalidTransactionError` of one that is refused."""
+        columns = message_columns(messages)
+        check_texts(columns)
+        currencies, cards, addresses = columns["currency"], columns["card_id"], columns["ip_address"]
+        timestamps_ms = list(map(timestamp_to_ms, columns["timestamp"]))
+        check_timestamp(min(timestamps_ms))
+        check_timestamp(max(timestamps_ms))
+        amounts_minor = amounts_to_minor(columns["amount"], currencies, self._smallest_amount_minor)
+        base_amounts_minor = list(map(self.rates.to_base_minor, amounts_minor, currencies, timestamps_ms))
+        if [one is None for one in columns["latitude"]] != [one is None for one in columns["longitude"]]:
+            raise InvalidTransactionError("half_a_position", "latitude", "latitude and longitude come together")
+        columns |= {
+            "timestamp_ms": timestamps_ms,
+            "amount_minor": amounts_minor,
+            "base_amount_minor": base_amounts_minor,
+            "card_prefix": [None if card is None else self._card_prefix(card) for card in cards],
+            "ip_prefix": [None if address is None else self._ip_prefix(address) for address in addresses],
+            **{name: self._tokens(name, columns[name]) for name in self._tokenised_fields},
         }
         if self._attributes:
-            changes["attributes"] = self._tokenised_attributes(transaction.attributes)
-        values = {name: getattr(transaction, name) for name in Transaction.__struct_fields__}
-        return msgspec.convert({**values, **changes}, Transaction)
+            columns["attributes"] = list(map(self._tokenised_attributes, columns["attributes"]))
+        return list(map(Transaction, *(columns[name] for name in Transaction.__struct_fields__)))
+
+    def _tokens(self, name: str, values: Sequence[str | None]) -> list[str | None]:
+        token = self._tokeniser.token
+        return [None if value is None else token(name, value) for value in values]
 
     def _tokenised_attributes(self, attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
         return {

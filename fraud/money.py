@@ -7,12 +7,15 @@ import hashlib
 import io
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, repeat
 from math import isfinite
 from pathlib import Path
+
+import numpy as np
 
 from fraud.transaction import EPOCH, InvalidTransactionError
 
@@ -46,6 +49,7 @@ BASE_AMOUNT_MAX_MINOR = 10**15
 
 _DECIMAL = re.compile(r"([+-]?)(\d{1,40})(?:\.(\d{1,40}))?")
 _POWERS_OF_TEN = (1, 10, 100, 1_000, 10_000)
+_SCALES = {code: float(_POWERS_OF_TEN[exponent]) for code, exponent in CURRENCY_EXPONENTS.items()}
 
 
 def amount_to_minor(amount: float | str, currency: str, smallest_minor: int = 1) -> int:
@@ -77,6 +81,19 @@ def amount_to_minor(amount: float | str, currency: str, smallest_minor: int = 1)
             "amount_too_large", "amount", f"must be at most {AMOUNT_MAX_MINOR} minor units", str(amount)
         )
     return minor
+
+
+def amounts_to_minor(amounts: Sequence[float | str], currencies: Sequence[str], smallest_minor: int = 1) -> list[int]:
+    """As `amount_to_minor`, of each amount; raises the `InvalidTransactionError` of the first that is refused."""
+    if set(map(type, amounts)) == {float} and CURRENCY_EXPONENTS.keys() >= set(currencies):
+        numbers = np.array(amounts)
+        scales = np.array([_SCALES[currency] for currency in currencies])
+        # Beyond any amount; a product with the scale could overflow.
+        minor = np.rint(np.clip(numbers, -1e16, 1e16) * scales)
+        if np.all((minor / scales == numbers) & (minor >= smallest_minor) & (minor <= AMOUNT_MAX_MINOR)):
+            exact: list[int] = minor.astype(np.int64).tolist()
+            return exact
+    return list(map(amount_to_minor, amounts, currencies, repeat(smallest_minor)))
 
 
 def _decimal_text_to_minor(text: str, exponent: int, currency: str) -> int:

@@ -281,13 +281,12 @@ class Pipeline:
             return decider.decide(gathered, scores, evaluation)
 
     def _admit(self, messages: Sequence[TransactionMessage], progress: Progress) -> list[tuple[int, Transaction]]:
-        admit = self._admission.admit
         if self._rotation is not None:
             self._rotation.former.clear()
         admitted = []
-        for position, message in enumerate(messages):
-            try:
-                admitted.append((position, admit(message)))
-            except InvalidTransactionError as error:
-                progress.refused.append((position, error))
+        for position, outcome in enumerate(self._admission.admit_each(messages)):
+            if isinstance(outcome, Transaction):
+                admitted.append((position, outcome))
+            else:
+                progress.refused.append((position, outcome))
         return admitted

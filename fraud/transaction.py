@@ -5,11 +5,14 @@ follow it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Literal
+from itertools import chain
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 EVENT_TYPES = ("authorisation", "refund", "reversal")
 AUTH_RESULTS = ("approved", "declined")
@@ -189,24 +192,26 @@ _TEXT_FIELDS = (
 )
 
 
-def check_text(message: TransactionMessage) -> None:
-    """Raise `InvalidTransactionError` for control characters, blank identifiers and oversized attributes."""
+def message_columns(messages: Sequence[TransactionMessage]) -> dict[str, Sequence[Any]]:
+    """The values of at least one message, by field."""
+    return dict(zip(TransactionMessage.__struct_fields__, zip(*map(astuple, messages), strict=True), strict=True))
+
+
+def check_texts(columns: Mapping[str, Sequence[Any]]) -> None:
+    """Raise `InvalidTransactionError` if a message has control characters, blank identifiers, oversized attributes."""
     # One pass over all text together, since nearly all of it is fine; the culprit is looked for only after a hit. A
     # blank value shows as a space in front of the separator.
-    text = (
-        f"{message.transaction_id}|{message.user_id}|{message.original_transaction_id}|{message.card_id}|"
-        f"{message.merchant_id}|{message.merchant_category}|{message.terminal_id}|{message.counterparty_id}|"
-        f"{message.channel}|{message.country}|{message.city}|{message.device_id}|{message.ip_address}|"
-    )
-    if not text.isprintable() or " |" in text:
-        _check_each_text(message)
-    if message.attributes:
-        _check_attributes(message.attributes)
+    texts = chain.from_iterable(columns[name] for name in _TEXT_FIELDS)
+    together = "|".join(filter(None, texts)) + "|"
+    if not together.isprintable() or " |" in together:
+        for name in _TEXT_FIELDS:
+            _check_each_text(name, columns[name])
+    for attributes in filter(None, columns["attributes"]):
+        _check_attributes(attributes)
 
 
-def _check_each_text(message: TransactionMessage) -> None:
-    for name in _TEXT_FIELDS:
-        text = getattr(message, name)
+def _check_each_text(name: str, texts: Sequence[str | None]) -> None:
+    for text in texts:
         if text is not None and _CONTROL_CHARACTER.search(text):
             raise InvalidTransactionError("control_character", name, "must not contain control characters", text)
         if text is not None and not text.strip():

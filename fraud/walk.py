@@ -9,7 +9,7 @@ from fraud.features.compiled import Reals
 from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
 from fraud.features.customer_words import NEWEST_MS
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
-from fraud.features.fingerprints import fingerprint, identity_fingerprints
+from fraud.features.fingerprints import fingerprint, identity_fingerprints, identity_fingerprints_of_each
 from fraud.features.passage import Mark, Passage
 from fraud.features.plan import StatePlan
 from fraud.features.profile_values import ProfileField, ProfileValue
@@ -109,11 +109,10 @@ class Walk:
 
     def go(self, admitted: Admitted) -> None:
         """Take the batch through, in its order."""
-        for run in _runs_of_different_customers(admitted):
-            identities = [identity_fingerprints(transaction) for _, transaction in run]
-            for (position, transaction), (identifier, content) in zip(run, identities, strict=True):
-                if transaction.timestamp_ms < self._route.to_ms:
-                    self._arrive(position, transaction, identifier, content)
+        arriving = [(position, one) for position, one in admitted if one.timestamp_ms < self._route.to_ms]
+        self._progress.newest_ms = max((transaction.timestamp_ms for _, transaction in arriving), default=0)
+        for run in _runs_of_different_customers(arriving):
+            self._arrive(run)
             self._finish_run()
 
     def _finish_run(self) -> None:
@@ -148,33 +147,39 @@ class Walk:
                 counted = [event.with_former(self._route.rotation.former) for event in counted]
             live.entity_events.setdefault(passage.source, []).extend(counted)
 
-    def _arrive(self, position: int, transaction: Transaction, identifier: int, content: int) -> None:
+    def _arrive(self, run: Admitted) -> None:
         """Refuse what was there before; of what is new, note what it changes."""
-        timestamp_ms = transaction.timestamp_ms
-        progress, labels, live = self._progress, self._labels, self._progress.live
-        progress.newest_ms = max(progress.newest_ms, timestamp_ms)
-        if timestamp_ms >= labels.next_due_ms:
-            self._due = [*self._due, *labels.due(timestamp_ms)]
-        customer = self._customers.get(transaction.user_id)
-        seen = None if live is None else _seen_live(position, transaction, content, live)
-        if seen is None:
+        customers, labels, live, plan = self._customers, self._labels, self._progress.live, self._plan
+        identities = identity_fingerprints_of_each([transaction for _, transaction in run])
+        for (position, transaction), identity in zip(run, identities, strict=True):
+            timestamp_ms = transaction.timestamp_ms
+            if timestamp_ms >= labels.next_due_ms:
+                self._due = [*self._due, *labels.due(timestamp_ms)]
+            customer = customers.get(transaction.user_id)
             # Nearly all are new by their identifier alone.
-            if customer is None or identifier not in customer.identities.identifiers:
-                seen = NEW
+            if live is not None or (customer is not None and identity[0] in customer.identities.identifiers):
+                seen = self._seen(position, transaction, identity, customer)
+                if seen != NEW:
+                    self._refuse_repetition(position, transaction, seen)
+                    continue
+            if customer is None or timestamp_ms - customer.words[NEWEST_MS] > plan.forget_after_ms:
+                customer = self._extraction.customer(transaction.user_id, timestamp_ms, customers)
+            late = customer.remember(*identity, transaction, plan)
+            if live is not None:
+                live.new_contents[_history_key(transaction)] = identity[1]
+            if transaction.event_type == "authorisation":
+                self._pass(position, transaction, customer, late=late)
             else:
-                seen = seen_before(transaction, (identifier, content), customer, self._plan, self._route.rotation)
-        if seen != NEW:
-            self._refuse_repetition(position, transaction, seen)
-            return
-        if customer is None or timestamp_ms - customer.words[NEWEST_MS] > self._plan.forget_after_ms:
-            customer = self._extraction.customer(transaction.user_id, timestamp_ms, self._customers)
-        late = customer.remember(identifier, content, transaction, self._plan)
-        if live is not None:
-            live.new_contents[_history_key(transaction)] = content
-        if transaction.event_type == "authorisation":
-            self._pass(position, transaction, customer, late=late)
-        else:
-            self._record(position, transaction, customer)
+                self._record(position, transaction, customer)
+
+    def _seen(
+        self, position: int, transaction: Transaction, identity: tuple[int, int], customer: CustomerState | None
+    ) -> int:
+        live = self._progress.live
+        seen = None if live is None else _seen_live(position, transaction, identity[1], live)
+        if seen is None and customer is not None:
+            seen = seen_before(transaction, identity, customer, self._plan, self._route.rotation)
+        return NEW if seen is None else seen
 
     def _pass(self, position: int, transaction: Transaction, customer: CustomerState, *, late: bool) -> None:
         progress = self._progress
@@ -190,15 +195,24 @@ class Walk:
         if progress.live is not None:
             event = NewEvent(position, transaction, customer.sequence, late, first_time=False, row=row)
             self._new.append((event, len(self._passages)))
-        self._meet(Passage(transaction, customer, late), position)
+        self._meet(position, transaction, customer, late=late)
         if not late:
             self._labels.absorbed(position, transaction)
 
-    def _meet(self, passage: Passage, position: int) -> None:
+    def _meet(
+        self,
+        position: int,
+        transaction: Transaction,
+        customer: CustomerState | None,
+        *,
+        late: bool = False,
+        first_time: bool = False,
+    ) -> None:
+        source, offset = "", 0
         if self._progress.live is not None:
             origin = self._progress.live.origins[position]
-            passage = passage._replace(source=origin.source, offset=origin.offset)
-        self._passages.append(passage._replace(due=self._due) if self._due else passage)
+            source, offset = origin.source, origin.offset
+        self._passages.append(Passage(transaction, customer, late, first_time, self._due, source, offset))
         self._due = ()
 
     def _record(self, position: int, transaction: Transaction, customer: CustomerState) -> None:
@@ -233,7 +247,7 @@ class Walk:
             return
         if stored.transaction.event_type == "authorisation":
             # As it stands in history: its entities know it by the tokens that it had then.
-            self._meet(Passage(stored.transaction, None, late=False, first_time=stored.first_time), position)
+            self._meet(position, stored.transaction, None, first_time=stored.first_time)
 
 
 def seen_before(

@@ -90,21 +90,22 @@ class Extraction:
         profiles: list[list[ProfileValue]] = [[] for _ in passages]
         matrix = np.full((len(passages), len(self.feature_set.names)), MISSING)
         first_times = np.array([passage.first_time for passage in passages], np.int64)
-        met = [(number, one, one.customer) for number, one in enumerate(passages) if one.customer is not None]
-        numbers = [number for number, _, _ in met]
-        transactions, customers = [one.transaction for _, one, _ in met], [customer for _, _, customer in met]
-        if met:
-            run = self._run(transactions, customers, [one.late for _, one, _ in met])
+        # Nearly always all of them.
+        rows = [row for row, passage in enumerate(passages) if passage.customer is not None]
+        transactions = [passages[row].transaction for row in rows]
+        customers = [customer for passage in passages if (customer := passage.customer) is not None]
+        if customers:
+            run = self._run(transactions, customers, [passages[row].late for row in rows])
             if wanted:
-                matrix[numbers] = self._read(run)
-                for number, values in zip(numbers, profile_rows(profile_fields, run, customers), strict=True):
-                    profiles[number] = values
+                matrix[rows] = self._read(run)
+                for row, values in zip(rows, profile_rows(profile_fields, run, customers), strict=True):
+                    profiles[row] = values
             if self.plan.detailed:
-                first_times[numbers] = _first_times(run.events)
+                first_times[rows] = _first_times(run.events)
         entity_run = EntityRun(passages, first_times.tolist())
         for entity_pass in self._passes:
             entity_pass.go(entity_run, entities[entity_pass.kind], matrix)
-        if met:
+        if customers:
             absorb_all(run.events, run.positions, customers, transactions, self.plan, self._shared(entities))
         return Passed(matrix, first_times.astype(np.bool_).tolist(), profiles)
 

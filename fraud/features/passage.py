@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from fraud.features.customer_state import CustomerState
 from fraud.transaction import Transaction
@@ -12,7 +13,7 @@ from fraud.transaction import Transaction
 Mark = tuple[Transaction, bool]
 
 
-class Passage(NamedTuple):
+class Passage(msgspec.Struct, frozen=True, gc=False):
     """An authorisation that is read and then counted; one that is `late` is read and not counted.
 
     `customer` is None for one that its customer has counted before: then `first_time` says whether it was new to its

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 from typing import Literal
 
 import numpy as np
@@ -89,18 +89,13 @@ def profile_rows(
         return [[] for _ in customers]
     numbers = np.empty((len(customers), _NUMBERS))
     _read(run, numbers)
-    return list(map(list, zip(*(_column(field, numbers, customers) for field in fields), strict=True)))
+    columns: list[list[float]] = numbers.T.tolist()
+    countries = [customer.home_country for customer in customers]
+    read = [countries if field.kind == "text" else _values(field, columns[field.column]) for field in fields]
+    return list(map(list, zip(*read, strict=True)))
 
 
-def _column(field: ProfileField, numbers: Reals, customers: Sequence[CustomerState]) -> list[ProfileValue]:
-    if field.kind == "text":
-        return [customer.home_country for customer in customers]
-    column: list[ProfileValue]
-    values = numbers[:, field.column]
+def _values(field: ProfileField, numbers: list[float]) -> Sequence[ProfileValue]:
     if field.counts:
-        column = values.astype(np.int64).tolist()
-        return column
-    column = values.tolist()
-    for place in np.flatnonzero(np.isnan(values)).tolist():
-        column[place] = None
-    return column
+        return list(map(int, numbers))
+    return [None if isnan(number) else number for number in numbers]

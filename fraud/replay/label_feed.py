@@ -18,11 +18,8 @@ class WaitingLabels:
     def __init__(self) -> None:
         self._waiting: list[tuple[int, int, Transaction, bool]] = []
         self._count = 0
-
-    @property
-    def next_due_ms(self) -> float:
-        """When the next change becomes known; infinity if none is waiting."""
-        return self._waiting[0][0] if self._waiting else math.inf
+        # When the next change becomes known; infinity if none is waiting.
+        self.next_due_ms: float = math.inf
 
     def due(self, timestamp_ms: int) -> list[tuple[Transaction, bool]]:
         """Take the transactions that are known as fraud, or no longer, by then."""
@@ -30,12 +27,14 @@ class WaitingLabels:
         while self._waiting and self._waiting[0][0] <= timestamp_ms:
             _, _, transaction, is_fraud = heapq.heappop(self._waiting)
             changed.append((transaction, is_fraud))
+        self.next_due_ms = self._waiting[0][0] if self._waiting else math.inf
         return changed
 
     def add(self, known_at_ms: int, transaction: Transaction, *, is_fraud: bool) -> None:
         """Let it wait until then that the transaction is known as fraud, or no longer."""
         self._count += 1
         heapq.heappush(self._waiting, (known_at_ms, self._count, transaction, is_fraud))
+        self.next_due_ms = self._waiting[0][0]
 
 
 class FileLabelFeed(WaitingLabels):

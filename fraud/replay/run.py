@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,27 +125,43 @@ class Replay:
         records: list[SourceRecord] = []
         refused: list[_Refused] = []
         until_sweep = self._sweep_every_records
-        for record in itertools.islice(self._records(blocks), self._options.limit):
-            if isinstance(record, RejectedRecord):
-                refused.append((len(records), 0, record))
-                continue
-            records.append(record)
-            until_sweep -= 1
-            if len(records) == self._batch_size or not until_sweep:
+        for block in self._limited(blocks):
+            place = 0
+            while place < len(block):
                 # A batch ends where state is swept, so that what is swept does not depend on the batch size.
-                until_sweep = until_sweep or self._sweep_every_records
-                yield records, refused
-                records, refused = [], []
+                part = block[place : place + min(self._batch_size - len(records), until_sweep)]
+                place += len(part)
+                until_sweep -= _sort(part, records, refused)
+                if len(records) == self._batch_size or not until_sweep:
+                    until_sweep = until_sweep or self._sweep_every_records
+                    yield records, refused
+                    records, refused = [], []
         if records or refused:
             yield records, refused
 
-    def _records(self, blocks: Iterator[list[Record]]) -> Iterator[Record]:
-        while True:
+    def _limited(self, blocks: Iterator[list[Record]]) -> Iterator[list[Record]]:
+        left = self._options.limit
+        while left is None or left > 0:
             with self._timings.stage("read"):
                 block = next(blocks, None)
             if block is None:
                 return
-            yield from block
+            yield block[:left]
+            left = None if left is None else left - len(block)
+
+
+def _sort(part: Sequence[Record], records: list[SourceRecord], refused: list[_Refused]) -> int:
+    """Add what was read to the records and the refused of a batch; returns how many records there were."""
+    accepted = [record for record in part if isinstance(record, SourceRecord)]
+    if len(accepted) < len(part):
+        before = len(records)
+        for record in part:
+            if isinstance(record, RejectedRecord):
+                refused.append((before, 0, record))
+            else:
+                before += 1
+    records += accepted
+    return len(accepted)
 
 
 def _rejected(record: SourceRecord, error: InvalidTransactionError) -> RejectedRecord:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from fraud.money import CURRENCY_EXPONENTS
 from fraud.sources import values
 from fraud.sources.document import suggestion
@@ -145,7 +147,7 @@ class Assembly:
         if self._minor_units:
             arguments[_AMOUNT] = list(map(_major_amount, arguments[_AMOUNT], arguments[_CURRENCY]))
         if self._decimals is not None:
-            arguments[_AMOUNT] = list(map(_rounded_amount, arguments[_AMOUNT], itertools.repeat(self._decimals)))
+            arguments[_AMOUNT] = _rounded_amounts(arguments[_AMOUNT], self._decimals)
         label_columns: list[Iterable[Any]] = []
         if self._label is not None:
             label_columns = [
@@ -234,6 +236,8 @@ class Assembly:
 
 # Refused values are gathered; a thousand of 10 MB must not be. Far more than is ever shown.
 _REFUSED_KEPT_CHARACTERS = 1_000
+# So that a double holds every integer up to the amount with four decimals; larger ones are no payments.
+_LARGEST_AMOUNT = 1e11
 _AMOUNT, _CURRENCY, _EVENT_TYPE = (TARGETS.index(name) for name in ("amount", "currency", "event_type"))
 _ATTRIBUTES: dict[str, tuple[Kind, Conversion]] = {
     "text": ("text", values.text(ATTRIBUTE_MAX_LENGTH)),
@@ -288,6 +292,19 @@ def _moment(source: TimeSource) -> Conversion:
     if source.format in elapsed:
         return values.elapsed_moment(*elapsed[source.format])
     return values.iso_moment(source.zone, source.pattern)
+
+
+def _rounded_amounts(amounts: Iterable[Any], decimals: int) -> list[Any]:
+    rounded = list(amounts)
+    places: Sequence[int] = range(len(rounded))
+    if set(map(type, rounded)) == {float}:
+        # Nearly all have so few decimals already: the double nearest to a decimal is what rounding to it yields.
+        numbers, scale = np.array(rounded), 10.0**decimals
+        scaled = np.rint(np.clip(numbers, -_LARGEST_AMOUNT, _LARGEST_AMOUNT) * scale)
+        places = np.flatnonzero(scaled / scale != numbers).tolist()
+    for place in places:
+        rounded[place] = _rounded_amount(rounded[place], decimals)
+    return rounded
 
 
 def _rounded_amount(amount: Any, decimals: int) -> Any:

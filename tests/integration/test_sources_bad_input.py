@@ -18,7 +18,7 @@ from fraud.sources import (
     parse_mapping,
     read_records,
 )
-from fraud.transaction import InvalidTransactionError, check_text
+from fraud.transaction import InvalidTransactionError, check_texts, message_columns
 
 NATIVE = load_mapping("native")
 HEADER = "transaction_id,user_id,timestamp,amount,currency,latitude,card_id"
@@ -200,7 +200,7 @@ def test_control_characters_are_left_for_the_core_to_refuse(tmp_path: Path) -> N
     (record,) = read_records([path], NATIVE)
     assert isinstance(record, SourceRecord)
     with pytest.raises(InvalidTransactionError, match="control characters"):
-        check_text(record.message)
+        check_texts(message_columns([record.message]))
 
 
 def test_a_wrong_encoding_costs_its_own_row(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fraud.simulator import SCENARIOS, SimulationOptions, simulate
 from fraud.simulator.places import CURRENCIES, CURRENCY_EXPONENTS
 from fraud.simulator.writing import json_lines
-from fraud.transaction import TransactionMessage, check_text, check_timestamp, timestamp_to_ms
+from fraud.transaction import TransactionMessage, check_texts, check_timestamp, message_columns, timestamp_to_ms
 
 OPTIONS = st.builds(
     SimulationOptions,
@@ -46,7 +46,7 @@ def test_every_record_is_valid_unique_and_in_time_order(options: SimulationOptio
     assert all(first <= time < first + timedelta(days=options.days) / timedelta(milliseconds=1) for time in times)
     seen: set[str] = set()
     for message, time in zip(messages, times, strict=True):
-        check_text(message)
+        check_texts(message_columns([message]))
         check_timestamp(time)
         assert isinstance(message.amount, float)
         assert message.amount > 0

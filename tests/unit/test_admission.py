@@ -174,7 +174,7 @@ def test_finer_digits_than_milliseconds_are_cut_off() -> None:
     assert admit(finer).timestamp_ms == START_MS + 1
 
 
-@pytest.mark.parametrize(
+REFUSED = pytest.mark.parametrize(
     ("change", "code", "field"),
     [
         (lambda: replace(FULL, timestamp=datetime(1970, 1, 1, tzinfo=UTC)), "timestamp_out_of_range", "timestamp"),
@@ -201,9 +201,29 @@ def test_finer_digits_than_milliseconds_are_cut_off() -> None:
         ),
     ],
 )
+
+
+@REFUSED
 def test_a_message_is_refused_by_name(change: Callable[[], TransactionMessage], code: str, field: str) -> None:
     error = refusal(change())
     assert (error.code, error.field) == (code, field)
+
+
+@REFUSED
+def test_a_refused_message_takes_no_other_of_its_batch_with_it(
+    change: Callable[[], TransactionMessage], code: str, field: str
+) -> None:
+    good = [replace(FULL, transaction_id=f"t{number}", amount=1.0 + number) for number in range(5)]
+    batch = [good[0], change(), *good[1:4], change(), good[4]]
+    outcomes = Admission(RATES, TOKENISER).admit_each(batch)
+    refused = [one for one in outcomes if isinstance(one, InvalidTransactionError)]
+    assert [one for one in outcomes if isinstance(one, Transaction)] == list(map(admit, good))
+    assert [(error.code, error.field) for error in refused] == [(code, field)] * 2
+    assert [outcomes.index(error) for error in refused] == [1, 5]
+
+
+def test_an_empty_batch_is_admitted() -> None:
+    assert Admission(RATES, TOKENISER).admit_each([]) == []
 
 
 def test_text_of_every_language_is_accepted() -> None:

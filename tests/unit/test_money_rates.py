@@ -17,6 +17,7 @@ from fraud.money import (
     RatesError,
     RateTable,
     amount_to_minor,
+    amounts_to_minor,
     load_rates,
     parse_rates,
 )
@@ -43,10 +44,10 @@ def refusal(amount: float | str, currency: str = "EUR") -> tuple[str, str]:
     return caught.value.code, caught.value.field
 
 
-def minor_or_none(amount: float | str, currency: str) -> int | None:
+def minor_or_none(amount: float | str, currency: str, smallest_minor: int = 1) -> int | None:
     """None for an amount that is refused; any other exception is a defect."""
     try:
-        return amount_to_minor(amount, currency)
+        return amount_to_minor(amount, currency, smallest_minor)
     except InvalidTransactionError:
         return None
 
@@ -139,6 +140,32 @@ def test_every_amount_comes_back_from_its_text_and_from_its_number(minor: int, c
     exact = Decimal(minor).scaleb(-CURRENCY_EXPONENTS[currency])
     assert amount_to_minor(f"{exact:f}", currency) == minor
     assert amount_to_minor(float(exact), currency) == minor
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(
+                st.integers(-1, 2 * AMOUNT_MAX_MINOR).map(lambda minor: minor / 100),
+                st.sampled_from((0.0, -0.0, 0.1 + 0.2, 1e300, 1.7e308, float("inf"), float("nan"), "12.50", "twelve")),
+            ),
+            st.sampled_from(["EUR", "EUR", "JPY", "KWD", "XXX"]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from((0, 1)),
+)
+def test_amounts_together_are_converted_as_one_by_one(rows: list[tuple[float | str, str]], smallest: int) -> None:
+    amounts, currencies = [amount for amount, _ in rows], [currency for _, currency in rows]
+    expected = [minor_or_none(amount, currency, smallest) for amount, currency in rows]
+    if None in expected:
+        with pytest.raises(InvalidTransactionError):
+            amounts_to_minor(amounts, currencies, smallest)
+    else:
+        converted = amounts_to_minor(amounts, currencies, smallest)
+        assert converted == expected
+        assert set(map(type, converted)) == {int}
 
 
 @given(amount=st.floats(allow_nan=True, allow_infinity=True), currency=CURRENCIES)
