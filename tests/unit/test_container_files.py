@@ -101,7 +101,8 @@ def test_ports_are_those_of_the_native_stack(local: Settings) -> None:
 
 def test_kafka_is_told_the_same() -> None:
     environment = dict(SERVICES["kafka"]["environment"])
-    assert (environment.pop("KAFKA_HEAP_OPTS"), environment.pop("KAFKA_JVM_PERFORMANCE_OPTS")) == KAFKA_JVM
+    options = f"{environment.pop('KAFKA_HEAP_OPTS')} {environment.pop('KAFKA_JVM_PERFORMANCE_OPTS')}"
+    assert tuple(options.split()) == KAFKA_JVM
     told = {name.removeprefix("KAFKA_").lower().replace("_", "."): str(value) for name, value in environment.items()}
     assert {name: value for name, value in told.items() if name not in ADDRESSES_OF_KAFKA} == KAFKA_PROPERTIES
 
