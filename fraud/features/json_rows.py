@@ -15,7 +15,7 @@ import numpy as np
 from numpy import uint64
 from numpy.typing import NDArray
 
-from fraud.features.compiled import Integers, Octets, Reals, compiled, copy_bytes
+from fraud.features.compiled import Integers, Octets, Reals, compiled, copy_bytes, inlined
 from fraud.features.shortest_decimal import LONGEST_NUMBER, write_integer, write_real
 from fraud.features.table import FeatureSet
 
@@ -124,11 +124,13 @@ class JsonRows:
 
     def of_each(self, numbers: Reals, texts: Texts) -> list[bytes]:
         """The text for each row of float64 [n, columns], C-contiguous, and of n rows of texts."""
+        lengths = (texts.bounds[texts.places + 1] - texts.bounds[texts.places]).sum(axis=1)
+        starts = range(0, len(numbers), _ROWS_AT_ONCE)
+        room = max((int(lengths[start : start + _ROWS_AT_ONCE].sum()) for start in starts), default=0)
+        text = np.empty(room + min(_ROWS_AT_ONCE, len(numbers)) * self._longest, np.uint8)
         written: list[bytes] = []
-        for start in range(0, len(numbers), _ROWS_AT_ONCE):
+        for start in starts:
             rows, places = numbers[start : start + _ROWS_AT_ONCE], texts.places[start : start + _ROWS_AT_ONCE]
-            lengths = texts.bounds[places + 1] - texts.bounds[places]
-            text = np.empty(len(rows) * self._longest + int(lengths.sum()), np.uint8)
             ends = np.zeros(len(rows) + 1, np.int64)
             _write(
                 rows,
@@ -200,21 +202,21 @@ def _write(
         ends[row + 1] = at
 
 
-@compiled
+@inlined
 def _write_number(kind: int, value: float, bits: uint64, text: Octets, at: int) -> int:
     if not np.isfinite(value):
         return copy_bytes(_NULL, 0, len(_NULL), text, at)
     if kind == INTEGER:
         return write_integer(int(value), text, at)
     if kind == REAL:
-        return write_real(bits, text, at)
+        return write_real(value, bits, text, at)
     if kind == MOMENT:
         return _write_moment(int(value), text, at)
     word = _TRUE if value else _FALSE
     return copy_bytes(word, 0, len(word), text, at)
 
 
-@compiled
+@inlined
 def _write_moment(timestamp_ms: int, text: Octets, at: int) -> int:
     """Write what `fraud.transaction.timestamp_to_text` says, in quotes, of a year with four digits; where it ends.
 
@@ -242,7 +244,7 @@ def _write_moment(timestamp_ms: int, text: Octets, at: int) -> int:
     return at + 1
 
 
-@compiled
+@inlined
 def _write_digits(value: int, count: int, then: int, text: Octets, at: int) -> int:
     """Write so many digits and one character after them; where it ends."""
     for place in range(at + count - 1, at - 1, -1):
