@@ -145,7 +145,7 @@ def _digit_count(digits: uint64) -> int:
     while digits >= _TEN_THOUSAND:
         digits //= _TEN_THOUSAND
         count += 4
-    return count + (digits >= _TEN) + (digits >= _HUNDRED) + (digits >= _THOUSAND)
+    return count + int(digits >= _TEN) + int(digits >= _HUNDRED) + int(digits >= _THOUSAND)
 
 
 @inlined
