@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter
 from typing import Any, cast
 
@@ -53,6 +54,43 @@ class GatheredBatch:
     profiles: Sequence[Sequence[ProfileValue]]
     late: NDArray[np.bool_]
     degraded: tuple[str, ...] = ()
+
+    # What several stages read of all transactions, made once: only for batches that are decided.
+
+    @cached_property
+    def transaction_ids(self) -> list[str]:
+        """The id of each transaction."""
+        return [transaction.transaction_id for transaction in self.transactions]
+
+    @cached_property
+    def user_ids(self) -> list[str]:
+        """The customer of each transaction."""
+        return [transaction.user_id for transaction in self.transactions]
+
+    @cached_property
+    def currencies(self) -> list[str]:
+        """The currency of each transaction."""
+        return [transaction.currency for transaction in self.transactions]
+
+    @cached_property
+    def timestamps_ms(self) -> NDArray[np.int64]:
+        """UTC milliseconds, int64 [n]."""
+        return np.array([transaction.timestamp_ms for transaction in self.transactions], dtype=np.int64)
+
+    @cached_property
+    def amounts_minor(self) -> NDArray[np.int64]:
+        """Amounts in the transactions' own currencies, int64 [n]."""
+        return np.array([transaction.amount_minor for transaction in self.transactions], dtype=np.int64)
+
+    @cached_property
+    def base_amounts_minor(self) -> NDArray[np.int64]:
+        """Amounts in the base currency, int64 [n]."""
+        return np.array([transaction.base_amount_minor for transaction in self.transactions], dtype=np.int64)
+
+    @cached_property
+    def profile_columns(self) -> list[tuple[ProfileValue, ...]]:
+        """The values of each profile field; none of a batch without transactions."""
+        return list(zip(*self.profiles, strict=True))
 
 
 def rule_names(feature_set: FeatureSet, attribute_kinds: Mapping[str, str], *, detailed: bool) -> dict[str, Kind]:
@@ -119,7 +157,8 @@ class RuleInputs:
         for name, place in self._features.items():
             columns[name] = batch.matrix[:, place]
         for name, place in self._profiles.items():
-            columns[name] = np.array([row[place] for row in batch.profiles], dtype=self._dtypes[name])
+            values = batch.profile_columns[place] if batch.profiles else ()
+            columns[name] = np.array(values, dtype=self._dtypes[name])
         for name, read in self._transactions.items():
             columns[name] = np.array([read(transaction) for transaction in batch.transactions], self._dtypes[name])
         return columns

@@ -62,7 +62,7 @@ def write_dataset(
             for block in blocks:
                 if block.transaction_ids:
                     of_rules = [_input_column(block.inputs[name], of_type) for name, of_type in inputs.items()]
-                    output.write([*_row_columns(block), *of_rules, *feature_columns(features, block.matrix)])
+                    output.write([*_row_columns(block), *of_rules, *feature_columns(features, block.matrix.T)])
                 rows += len(block.transaction_ids)
         if not rows:
             raise DatasetError("there are no transactions in the period: nothing was written")

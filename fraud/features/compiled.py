@@ -65,6 +65,14 @@ def compiled(function: Function) -> Function:
     return cast(Function, numba.njit(cache=_CODE_FOLDER is not None)(function))
 
 
+def inlined(function: Function) -> Function:
+    """As `compiled`, made part of each function that calls it: for what is called for every value of an array.
+
+    Else each call would count the references to the arrays that it is given, which takes longer than to write a number.
+    """
+    return cast(Function, numba.njit(cache=_CODE_FOLDER is not None, forceinline=True)(function))
+
+
 def name_hash(name: str | None) -> int:
     """A name as compiled code knows it, 0 for none: Python's own hash, the same in this process alone.
 
@@ -91,7 +99,7 @@ def _copy(_typing_context: Any, _target: Any, _source: Any, _count: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), generate
 
 
-@compiled
+@inlined
 def copy_bytes(source: Octets, start: int, end: int, target: Octets, at: int) -> int:
     """Copy bytes from `start` until `end` to the place `at` of another array; where they end there.
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy import uint64
 
-from fraud.features.compiled import Octets, compiled
+from fraud.features.compiled import Octets, compiled, inlined
 from fraud.features.wide_integers import product
 
 # The longest number, -1.2345678901234567e-308, and the longest integer of 64 bits.
@@ -28,6 +28,9 @@ _ONE = uint64(1)
 _TWO = uint64(2)
 _FOUR = uint64(4)
 _TEN = uint64(10)
+_HUNDRED = uint64(100)
+_THOUSAND = uint64(1_000)
+_TEN_THOUSAND = uint64(10_000)
 _ZERO = uint64(0)
 # The powers of ten that a float64 asks for.
 _LOWEST_POWER: Final = -292
@@ -40,6 +43,11 @@ _MINUS: Final = ord("-")
 _POINT: Final = ord(".")
 _DIGIT: Final = ord("0")
 _EXPONENT: Final = ord("e")
+_MILLION: Final = 1e6
+# Any two decimals of 15 digits are different numbers.
+_FEW_DIGITS: Final = 1e15
+# The digits of the numbers below 100.
+_PAIRS = np.array([[_DIGIT + number // 10, _DIGIT + number % 10] for number in range(100)], np.uint8)
 
 
 def _powers_of_ten() -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
@@ -62,7 +70,7 @@ _POWERS = _powers_of_ten()
 @compiled
 def _rounded_to_odd(power: int, significand: uint64) -> uint64:
     """The upper bits of a product with a power of ten; the lowest one is set if any bit below is."""
-    high, low = _POWERS[power - _LOWEST_POWER]
+    high, low = _POWERS[power - _LOWEST_POWER, 0], _POWERS[power - _LOWEST_POWER, 1]
     below, _ = product(low, significand)
     result, middle = product(high, significand)
     middle += below
@@ -103,31 +111,44 @@ def _shortest(bits: uint64) -> tuple[uint64, int]:
     return digits + (_ONE if goes_up else _ZERO), power
 
 
-@compiled
-def _write_digits(digits: uint64, text: Octets, end: int) -> int:
-    """Write digits that end before `end`; where they start."""
+@inlined
+def _digits(value: float, bits: uint64) -> tuple[uint64, int]:
+    """Digits and exponent of ten of a finite number above zero."""
+    if value < _FEW_DIGITS and value == np.floor(value):
+        return uint64(value), 0
+    # Amounts, scores and shares of these: what reads back from so few digits has no other decimal as short as this.
+    millionths = np.rint(value * _MILLION)
+    if 0 < millionths < _FEW_DIGITS and millionths / _MILLION == value:
+        return uint64(millionths), -6
+    return _shortest(bits)
+
+
+@inlined
+def _write_digits(digits: uint64, text: Octets, end: int) -> None:
+    """Write digits that end before `end`: two at once, since each step waits for the one before."""
     at = end
-    while True:
-        rest = digits // _TEN
-        at -= 1
-        text[at] = _DIGIT + int(digits - rest * _TEN)
+    while digits >= _HUNDRED:
+        rest = digits // _HUNDRED
+        pair = int(digits - rest * _HUNDRED)
+        at -= 2
+        text[at], text[at + 1] = _PAIRS[pair, 0], _PAIRS[pair, 1]
         digits = rest
-        if digits == _ZERO:
-            return at
+    pair = int(digits)
+    text[at - 1] = _PAIRS[pair, 1]
+    if digits >= _TEN:
+        text[at - 2] = _PAIRS[pair, 0]
 
 
-@compiled
+@inlined
 def _digit_count(digits: uint64) -> int:
-    count, limit = 1, _TEN
-    while count < 20 and digits >= limit:
-        count += 1
-        if count == 20:
-            break
-        limit *= _TEN
-    return count
+    count = 1
+    while digits >= _TEN_THOUSAND:
+        digits //= _TEN_THOUSAND
+        count += 4
+    return count + int(digits >= _TEN) + int(digits >= _HUNDRED) + int(digits >= _THOUSAND)
 
 
-@compiled
+@inlined
 def write_integer(value: int, text: Octets, at: int) -> int:
     """Write an integer; where it ends."""
     if value < 0:
@@ -139,9 +160,9 @@ def write_integer(value: int, text: Octets, at: int) -> int:
     return end
 
 
-@compiled
-def write_real(bits: uint64, text: Octets, at: int) -> int:
-    """Write a finite number by its bits; where it ends."""
+@inlined
+def write_real(value: float, bits: uint64, text: Octets, at: int) -> int:
+    """Write a finite number, also given by its bits; where it ends."""
     if bits >> uint64(63):
         text[at] = _MINUS
         at += 1
@@ -149,7 +170,7 @@ def write_real(bits: uint64, text: Octets, at: int) -> int:
     if bits == _ZERO:
         text[at], text[at + 1], text[at + 2] = _DIGIT, _POINT, _DIGIT
         return at + 3
-    digits, exponent = _shortest(bits)
+    digits, exponent = _digits(abs(value), bits)
     while digits % _TEN == _ZERO:
         digits //= _TEN
         exponent += 1
@@ -161,17 +182,19 @@ def write_real(bits: uint64, text: Octets, at: int) -> int:
     return _write_scientific(digits, count, point, text, at)
 
 
-@compiled
+@inlined
 def _write_fixed(digits: uint64, count: int, point: int, text: Octets, at: int) -> int:
     if point <= 0:
         text[at], text[at + 1] = _DIGIT, _POINT
         end = at + 2 - point + count
-        text[at + 2 : end] = _DIGIT
+        for place in range(at + 2, end - count):
+            text[place] = _DIGIT
         _write_digits(digits, text, end)
         return end
     if point >= count:
         _write_digits(digits, text, at + count)
-        text[at + count : at + point] = _DIGIT
+        for place in range(at + count, at + point):
+            text[place] = _DIGIT
         text[at + point], text[at + point + 1] = _POINT, _DIGIT
         return at + point + 2
     _write_digits(digits, text, at + count + 1)
@@ -181,7 +204,7 @@ def _write_fixed(digits: uint64, count: int, point: int, text: Octets, at: int) 
     return at + count + 1
 
 
-@compiled
+@inlined
 def _write_scientific(digits: uint64, count: int, point: int, text: Octets, at: int) -> int:
     _write_digits(digits, text, at + count + 1)
     text[at] = text[at + 1]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from math import ldexp
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 from numpy import uint64
 
 from fraud.features.compiled import compiled
 
-_LOW = uint64((1 << 32) - 1)
-_HALF = uint64(32)
 _ONE = uint64(1)
 _ZERO = uint64(0)
 _TOP = uint64(63)
@@ -21,14 +21,20 @@ _QUOTIENT_BITS: Final = 55
 _EXACT = 1 << 53
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _upper_product(_typing_context: Any, _one: Any, _other: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        wide = cgutils.ir.IntType(128)
+        one, other = (builder.zext(argument, wide) for argument in arguments)
+        return builder.trunc(builder.lshr(builder.mul(one, other), wide(64)), cgutils.ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
 @compiled
 def product(one: uint64, other: uint64) -> tuple[uint64, uint64]:
     """The upper and lower 64 bits of a product."""
-    one_high, one_low, other_high, other_low = one >> _HALF, one & _LOW, other >> _HALF, other & _LOW
-    low = one_low * other_low
-    middle = one_high * other_low + (low >> _HALF)
-    also = one_low * other_high + (middle & _LOW)
-    return one_high * other_high + (middle >> _HALF) + (also >> _HALF), (also << _HALF) | (low & _LOW)
+    return _upper_product(one, other), one * other
 
 
 @compiled

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from fraud.deciding import DecisionBatch
 from fraud.decision import ACTIONS, Artefact, Versions
 from fraud.features.table import FeatureSet
 from fraud.money import CURRENCY_EXPONENTS
-from fraud.replay.outputs import ROW_GROUP_ROWS, ParquetOutput
-from fraud.rule_inputs import GatheredBatch
+from fraud.replay.decided_rows import DecidedRows
+from fraud.replay.outputs import ParquetOutput
 from fraud.rules.policy import Policy
-from fraud.sources.records import GroundTruth
-from fraud.transaction import Transaction
 
 _FEATURE_TYPES = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 # How many minor units make a unit of each currency.
@@ -34,10 +31,10 @@ def feature_fields(feature_set: FeatureSet) -> list[pa.Field]:
     return [pa.field(row.name, _FEATURE_TYPES[row.kind]) for row in feature_set.rows]
 
 
-def feature_columns(feature_set: FeatureSet, matrix: np.ndarray[Any, np.dtype[np.float64]]) -> list[pa.Array]:
-    """The values for `feature_fields`, from float64 [rows, features] with NaN as missing."""
+def feature_columns(feature_set: FeatureSet, values_of_each: NDArray[np.float64]) -> list[pa.Array]:
+    """The values for `feature_fields`, from float64 [features, rows] with NaN as missing."""
     columns = []
-    for row, values in zip(feature_set.rows, matrix.T, strict=True):
+    for row, values in zip(feature_set.rows, values_of_each, strict=True):
         missing = np.isnan(values)
         if row.kind == "number":
             columns.append(pa.array(values, mask=missing))
@@ -48,46 +45,10 @@ def feature_columns(feature_set: FeatureSet, matrix: np.ndarray[Any, np.dtype[np
     return columns
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """What is kept of decided batches until a row group is full: not their bytes, which are the bulk of them."""
-
-    transactions: Sequence[Transaction]
-    matrix: np.ndarray[Any, np.dtype[np.float64]]
-    late: np.ndarray[Any, np.dtype[np.bool_]]
-    scores: np.ndarray[Any, np.dtype[np.float64]]
-    action_codes: np.ndarray[Any, np.dtype[np.int8]]
-    hits: np.ndarray[Any, np.dtype[np.bool_]]
-    reason_codes: Sequence[Sequence[str]]
-    notifications: Sequence[Sequence[str]]
-    hashes: Sequence[str]
-    truths: Sequence[GroundTruth | None]
-
-    @staticmethod
-    def joined(parts: Sequence[_Rows]) -> _Rows:
-        return _Rows(
-            [transaction for part in parts for transaction in part.transactions],
-            np.concatenate([part.matrix for part in parts]),
-            np.concatenate([part.late for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.action_codes for part in parts]),
-            np.concatenate([part.hits for part in parts]),
-            [codes for part in parts for codes in part.reason_codes],
-            [channels for part in parts for channels in part.notifications],
-            [content_hash for part in parts for content_hash in part.hashes],
-            [truth for part in parts for truth in part.truths],
-        )
-
-
 class DecisionTable:
-    """Writes batches to `decisions.parquet`.
-
-    A row group's worth of them is turned into columns at once: doing it for each batch would cost three times as much.
-    """
+    """Writes decided rows to `decisions.parquet`."""
 
     def __init__(self, path: Path, feature_set: FeatureSet, policy: Policy, versions: Versions) -> None:
-        self._pending: list[_Rows] = []
-        self._pending_rows = 0
         self._feature_set = feature_set
         self._rule_ids = pa.array([rule.id for rule in policy.rules], pa.string())
         self._versions = [
@@ -122,62 +83,38 @@ class DecisionTable:
 
         self._output = ParquetOutput(path, schema)
 
-    def write(self, gathered: GatheredBatch, decided: DecisionBatch, truths: Sequence[GroundTruth | None]) -> None:
-        """Add a batch; `truths` is what the file says of each decided transaction."""
-        rows = _Rows(
-            gathered.transactions,
-            gathered.matrix,
-            gathered.late,
-            decided.scores,
-            decided.evaluation.action_codes,
-            decided.evaluation.hits,
-            decided.reason_codes,
-            decided.notifications,
-            decided.hashes,
-            truths,
-        )
-        self._pending.append(rows)
-        self._pending_rows += len(gathered.transactions)
-        if self._pending_rows >= ROW_GROUP_ROWS:
-            self._flush()
+    def write(self, rows: DecidedRows) -> None:
+        """Add rows."""
+        self._output.write(self._columns(rows))
 
     def close(self) -> None:
         """Write what is left; the file is complete."""
-        if self._pending:
-            self._flush()
         self._output.close()
 
-    def _flush(self) -> None:
-        self._output.write(self._columns(_Rows.joined(self._pending)))
-        self._pending.clear()
-        self._pending_rows = 0
-
-    def _columns(self, rows: _Rows) -> list[Any]:
-        transactions = rows.transactions
-        count = len(transactions)
-        timestamps = np.array([transaction.timestamp_ms for transaction in transactions], dtype=np.int64)
+    def _columns(self, rows: DecidedRows) -> list[Any]:
+        count = len(rows)
         return [
-            pa.array([transaction.transaction_id for transaction in transactions], pa.string()),
-            pa.array([transaction.user_id for transaction in transactions], pa.string()),
-            pa.array(timestamps, pa.timestamp("ms", tz="UTC")),
-            pa.array(_major_units(transactions)),
-            pa.array([transaction.currency for transaction in transactions], pa.string()),
-            pa.array([transaction.base_amount_minor for transaction in transactions], pa.int64()),
+            pa.array(rows.transaction_ids, pa.string()),
+            pa.array(rows.user_ids, pa.string()),
+            pa.array(rows.timestamps_ms, pa.timestamp("ms", tz="UTC")),
+            pa.array(_major_units(rows)),
+            pa.array(rows.currencies, pa.string()),
+            pa.array(rows.base_amounts_minor),
             pa.array(rows.scores, mask=np.isnan(rows.scores)),
-            pa.array(np.array(ACTIONS, dtype=object)[rows.action_codes], pa.string()),
+            pa.array(ACTIONS, pa.string()).take(pa.array(rows.action_codes)),
             self._rule_hits(rows.hits),
-            _text_lists(rows.reason_codes),
-            _text_lists(rows.notifications),
-            _text_lists([[]] * count),
+            _text_lists({row: finding.reason_codes for row, finding in rows.findings.items()}, count),
+            _text_lists({row: finding.notifications for row, finding in rows.findings.items()}, count),
+            _text_lists({}, count),
             pa.array(rows.late),
             *(_repeated(version, count) for version in self._versions),
             pa.array(rows.hashes, pa.string()),
-            pa.array([None if truth is None else truth.label for truth in rows.truths], pa.string()),
-            pa.array([None if truth is None else truth.scenario for truth in rows.truths], pa.string()),
-            *feature_columns(self._feature_set, rows.matrix),
+            pa.array(rows.labels, pa.string()),
+            pa.array(rows.scenarios, pa.string()),
+            *feature_columns(self._feature_set, rows.feature_columns),
         ]
 
-    def _rule_hits(self, hits: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Array:
+    def _rule_hits(self, hits: NDArray[np.bool_]) -> pa.Array:
         offsets = np.concatenate(([0], np.cumsum(hits.sum(axis=1)))).astype(np.int32)
         rules = np.nonzero(hits)[1]
         return pa.ListArray.from_arrays(pa.array(offsets), self._rule_ids.take(pa.array(rules)))
@@ -187,17 +124,18 @@ def _version_text(artefact: Artefact) -> str:
     return f"{artefact.name}@{artefact.hash[:_VERSION_HASH_LENGTH]}"
 
 
-def _major_units(transactions: Sequence[Transaction]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    minor = np.array([transaction.amount_minor for transaction in transactions], dtype=np.float64)
-    minor_units = np.array([_MINOR_UNITS[transaction.currency] for transaction in transactions], dtype=np.float64)
-    return np.divide(minor, minor_units)
+def _major_units(rows: DecidedRows) -> NDArray[np.float64]:
+    minor_units = np.array([_MINOR_UNITS[currency] for currency in rows.currencies], dtype=np.float64)
+    return np.divide(rows.amounts_minor, minor_units)
 
 
 def _repeated(text: str | None, rows: int) -> pa.Array:
     return pa.nulls(rows, pa.string()) if text is None else pa.repeat(pa.scalar(text, pa.string()), rows)
 
 
-def _text_lists(lists: Sequence[Sequence[str]]) -> pa.Array:
-    offsets = np.zeros(len(lists) + 1, dtype=np.int32)
-    np.cumsum([len(texts) for texts in lists], out=offsets[1:])
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(list(chain.from_iterable(lists)), pa.string()))
+def _text_lists(lists: Mapping[int, Sequence[str]], rows: int) -> pa.Array:
+    """A list for each row, empty for most; those that are not, by row in ascending order."""
+    offsets = np.zeros(rows + 1, dtype=np.int32)
+    offsets[[row + 1 for row in lists]] = [len(texts) for texts in lists.values()]
+    texts = pa.array(list(chain.from_iterable(lists.values())), pa.string())
+    return pa.ListArray.from_arrays(pa.array(np.cumsum(offsets, dtype=np.int32)), texts)

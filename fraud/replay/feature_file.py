@@ -49,7 +49,7 @@ def write_features(
             for block in iterate_features(settings, files, mapping, feature_set, options, timings):
                 if block.transaction_ids:
                     identifiers = pa.array(block.transaction_ids, pa.string())
-                    table.write([identifiers, *feature_columns(feature_set, block.matrix)])
+                    table.write([identifiers, *feature_columns(feature_set, block.matrix.T)])
                 rows += len(block.transaction_ids)
                 refused = [record for record in block.rejected if record.code != DUPLICATE_CODE]
                 if refused and not rejected:

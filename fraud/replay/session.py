@@ -17,8 +17,9 @@ from fraud.bootstrap import Artefacts
 from fraud.deciding import decision_versions
 from fraud.decision import decision_message
 from fraud.pipeline import StageTimings
+from fraud.replay.decided_rows import DecidedRows
 from fraud.replay.decision_table import DecisionTable
-from fraud.replay.outputs import LinesOutput, OutputFolder, RejectedOutput
+from fraud.replay.outputs import ROW_GROUP_ROWS, LinesOutput, OutputFolder, RejectedOutput
 from fraud.replay.run import DUPLICATE_CODE, Replay, ReplayedBatch, ReplayOptions
 from fraud.report.batch import FRAUD, LEGITIMATE, UNKNOWN, DecidedBatch
 from fraud.report.context import Component, RejectedReason, ReportContext
@@ -27,8 +28,6 @@ from fraud.report.statistics import InputCounts, ReplayStatistics
 from fraud.settings import Settings
 from fraud.sources.mapping import Mapping
 from fraud.sources.reader import TransactionFiles
-from fraud.sources.records import GroundTruth
-from fraud.transaction import Transaction
 
 _LABEL_CODES = {"fraud": FRAUD, "legitimate": LEGITIMATE, None: UNKNOWN}
 # Messages only where they are asked for.
@@ -94,6 +93,8 @@ class ReplaySession:
             {str(action): threshold for action, threshold in self._policy.score_thresholds.items()},
         )
         self._transactions = 0
+        # Decided rows, up to a row group: a report and a table of columns take them many at a time.
+        self._pending: list[DecidedRows] = []
 
     async def run(self, progress: Callable[[int, int], None]) -> ReplayOutcome:
         """Replay everything and write the outputs; nothing has its final name before all is written.
@@ -118,6 +119,9 @@ class ReplaySession:
                     self._write(batch, table, alerts, rejected, messages)
                 records_seen += batch.records_read
                 progress(self.files.bytes_read, records_seen)
+            with self._timings.stage("write"):
+                if self._pending:
+                    self._count_pending(table)
             with self._timings.stage("report"):
                 summary = self._summary(rejected)
                 report.write_text(render_report(summary, self._context(rejected)), encoding="utf-8")
@@ -145,16 +149,21 @@ class ReplaySession:
         if decided is None or not result.positions:
             return
         truths = [batch.records[position].label for position in result.positions]
-        table.write(result.gathered, decided, truths)
-        for row, canonical in enumerate(decided.canonical):
-            is_alert = decided.is_alert(row)
-            if is_alert or messages is not None:
-                message = decision_message(canonical, decided.hashes[row])
-                if is_alert:
-                    alerts.write(message)
-                if messages is not None:
-                    messages.write(message)
-        self._statistics.add(_decided_batch(batch, truths))
+        self._pending.append(DecidedRows.of_batch(result.gathered, decided, truths))
+        for row in decided.alerts():
+            alerts.write(decision_message(decided.canonical[row], decided.hashes[row]))
+        if messages is not None:
+            for canonical, content_hash in zip(decided.canonical, decided.hashes, strict=True):
+                messages.write(decision_message(canonical, content_hash))
+        if sum(map(len, self._pending)) >= ROW_GROUP_ROWS:
+            self._count_pending(table)
+
+    def _count_pending(self, table: DecisionTable) -> None:
+        """Put into table and statistics what is decided by now."""
+        rows = DecidedRows.joined(self._pending)
+        self._pending.clear()
+        table.write(rows)
+        self._statistics.add(_decided_batch(rows))
 
     def _decision_table(self, path: Path) -> DecisionTable:
         artefacts = self._artefacts
@@ -191,20 +200,17 @@ class ReplaySession:
         )
 
 
-def _decided_batch(batch: ReplayedBatch, truths: Sequence[GroundTruth | None]) -> DecidedBatch:
-    gathered, decided = batch.result.gathered, batch.result.decided
-    assert decided is not None  # noqa: S101 the caller has looked
-    transactions: Sequence[Transaction] = gathered.transactions
+def _decided_batch(rows: DecidedRows) -> DecidedBatch:
     return DecidedBatch(
-        transactions=transactions,
-        timestamps_ms=np.array([transaction.timestamp_ms for transaction in transactions], dtype=np.int64),
-        base_amounts_minor=np.array([transaction.base_amount_minor for transaction in transactions], dtype=np.int64),
-        scores=decided.scores,
-        action_codes=decided.evaluation.action_codes,
-        hits=decided.evaluation.hits,
-        labels=np.array([_LABEL_CODES[None if truth is None else truth.label] for truth in truths], dtype=np.int8),
-        late=gathered.late,
-        scenarios=[None if truth is None else truth.scenario for truth in truths],
+        transactions=rows.transactions,
+        timestamps_ms=rows.timestamps_ms,
+        base_amounts_minor=rows.base_amounts_minor,
+        scores=rows.scores,
+        action_codes=rows.action_codes,
+        hits=rows.hits,
+        labels=np.array([_LABEL_CODES[label] for label in rows.labels], dtype=np.int8),
+        late=rows.late,
+        scenarios=rows.scenarios,
     )
 
 

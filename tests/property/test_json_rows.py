@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from payments import typed_rows
 
 from fraud.features import FEATURE_SETS, feature_set
-from fraud.features.feature_text import FeatureText
+from fraud.features.json_rows import JsonRows, feature_parts, json_texts
 from fraud.features.shortest_decimal import LONGEST_NUMBER, write_integer, write_real
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 # What features are: amounts, shares, ratios, hours.
 USUAL = st.one_of(
     st.integers(0, 10**9).map(lambda minor: minor / 100),
+    st.integers(0, 10**17).map(lambda millionths: millionths / 10**6),
+    st.integers(0, 2**60).map(float),
     st.tuples(st.integers(0, 10**6), st.integers(1, 10**6)).map(lambda pair: pair[0] / pair[1]),
 )
 
@@ -26,7 +28,7 @@ USUAL = st.one_of(
 def real_text(value: float) -> bytes:
     text = np.zeros(LONGEST_NUMBER, np.uint8)
     (bits,) = struct.unpack("<Q", struct.pack("<d", value))
-    return text[: write_real(np.uint64(bits), text, 0)].tobytes()
+    return text[: write_real(value, np.uint64(bits), text, 0)].tobytes()
 
 
 @given(st.one_of(FINITE, USUAL))
@@ -75,4 +77,4 @@ def test_it_is_the_object_of_the_values_in_a_decision(name: str, rows: int, data
     expected = [
         msgspec.json.encode({chosen.names[place]: row[place] for place in order}) for row in typed_rows(chosen, matrix)
     ]
-    assert [bytes(text) for text in FeatureText(chosen).of_each(matrix)] == expected
+    assert JsonRows(feature_parts(chosen)).of_each(matrix, json_texts(rows, [])) == expected
