@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 
 import msgspec
 
@@ -26,7 +25,6 @@ __all__ = [
     "ScoreReason",
     "Versions",
     "canonical_bytes",
-    "canonical_bytes_of_each",
     "content_sha256",
     "decision_message",
 ]
@@ -106,19 +104,7 @@ def canonical_bytes(decision: Decision) -> bytes:
     Struct fields are declared in alphabetical order and `features` and `profile` are built in sorted order, so the
     encoder need not sort; a test compares the result with a sorting encoder.
     """
-    (content,) = canonical_bytes_of_each((decision,))
-    return content
-
-
-def canonical_bytes_of_each(decisions: Iterable[Decision]) -> list[bytes]:
-    """As `canonical_bytes`, of one after the other."""
-    # One buffer for all: encoding each into new bytes copies them again and again while they grow.
-    buffer = bytearray()
-    frozen = []
-    for decision in decisions:
-        _ENCODER.encode_into(decision, buffer)
-        frozen.append(bytes(buffer))
-    return frozen
+    return _ENCODER.encode(decision)
 
 
 def content_sha256(canonical: bytes) -> str:

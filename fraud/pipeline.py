@@ -13,7 +13,7 @@ from fraud.admission import Admission
 from fraud.deciding import Decider, DecisionBatch
 from fraud.features.customer_state import NEW, SAME_AGAIN, CustomerState
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
-from fraud.features.fingerprints import identity_fingerprints
+from fraud.features.fingerprints import identity_fingerprints, identity_fingerprints_of_each
 from fraud.features.plan import ENTITY_KINDS
 from fraud.features.profile_values import PROFILE_FIELDS
 from fraud.features.rotation import Rotation
@@ -29,7 +29,7 @@ from fraud.ports import (
 )
 from fraud.rule_inputs import GatheredBatch
 from fraud.transaction import InvalidTransactionError, Transaction, TransactionMessage
-from fraud.walk import LiveBatch, Progress, Route, Walk, seen_before
+from fraud.walk import Admitted, LiveBatch, Progress, Route, Walk, seen_before
 
 STAGES = ("validate", "enrich", "features", "score", "rules", "decide")
 
@@ -146,7 +146,7 @@ class Pipeline:
         with stage("validate"):
             admitted = self._admit(messages, progress)
         with stage("enrich"):
-            customers = await self._load_customers([transaction.user_id for _, transaction in admitted])
+            customers = await self._load_customers([transaction.user_id for _, transaction, _ in admitted])
             if origins is not None:
                 progress.live = await self._live_batch(admitted, origins, customers)
             entities, degraded = await self._load_entities(admitted)
@@ -176,29 +176,28 @@ class Pipeline:
         return Route(self._extraction, self._rotation, self._period.from_ms, self._period.to_ms, fields)
 
     async def _live_batch(
-        self, admitted: list[tuple[int, Transaction]], origins: Sequence[Origin], customers: CustomerStates
+        self, admitted: Sequence[Admitted], origins: Sequence[Origin], customers: CustomerStates
     ) -> LiveBatch:
         live = LiveBatch(origins)
         passed = {
             position
-            for position, transaction in admitted
+            for position, transaction, _ in admitted
             if self._customers.has_passed(transaction.user_id, origins[position])
         }
         known = [
-            (position, transaction)
-            for position, transaction in admitted
-            if position in passed or self._may_be_known(transaction, customers.get(transaction.user_id))
+            (position, transaction, identity)
+            for position, transaction, identity in admitted
+            if position in passed or self._may_be_known(transaction, identity, customers.get(transaction.user_id))
         ]
         if not known:
             return live
-        stored = await self._stored([transaction for _, transaction in known])
-        for (position, transaction), decision in zip(known, stored, strict=True):
-            contents = identity_fingerprints(transaction)
-            is_held = position in passed or self._seen(transaction, contents, customers) == SAME_AGAIN
+        stored = await self._stored([transaction for _, transaction, _ in known])
+        for (position, transaction, identity), decision in zip(known, stored, strict=True):
+            is_held = position in passed or self._seen(transaction, identity, customers) == SAME_AGAIN
             if decision is None and position not in passed:
                 if is_held:
                     raise StoreUnavailableError(f"history lacks {transaction.transaction_id}, which was absorbed")
-            elif decision is None or not self._is_same(decision.transaction, transaction, contents):
+            elif decision is None or not self._is_same(decision.transaction, transaction, identity):
                 # What passed and does not stand in history was refused then, when more identities were remembered.
                 live.reused.add(position)
             elif is_held or decision.origin != origins[position]:
@@ -220,35 +219,37 @@ class Pipeline:
         before = await self._customers.stored([self._rotation.before(transaction) for transaction in transactions])
         return [decision or former for decision, former in zip(stored, before, strict=True)]
 
-    def _is_same(self, stored: Transaction, transaction: Transaction, contents: tuple[int, int]) -> bool:
+    def _is_same(self, stored: Transaction, transaction: Transaction, identity: tuple[int, int]) -> bool:
         """Whether history holds this very transaction, under whichever key."""
         known = identity_fingerprints(stored)
-        if known == contents:
+        if known == identity:
             return True
         return self._rotation is not None and known == identity_fingerprints(self._rotation.before(transaction))
 
-    def _may_be_known(self, transaction: Transaction, customer: CustomerState | None) -> bool:
+    def _may_be_known(
+        self, transaction: Transaction, identity: tuple[int, int], customer: CustomerState | None
+    ) -> bool:
         """Whether history may hold an event under this one's key: all that identities cannot exclude."""
         if customer is None:
             return False
         identities, timestamp_ms = customer.identities, transaction.timestamp_ms
         horizon_ms = self._extraction.plan.duplicate_horizon_ms
-        if identities.check(*identity_fingerprints(transaction), horizon_ms) != NEW:
+        if identities.check(*identity, horizon_ms) != NEW:
             return True
         newest_ms = identities.newest_arrival_ms
         # A customer who is forgotten leaves no identities, and refunds may be newer than what is forgotten by.
         is_payment = transaction.event_type == "authorisation"
         return timestamp_ms < newest_ms - horizon_ms or (not is_payment and timestamp_ms <= newest_ms)
 
-    def _seen(self, transaction: Transaction, identities: tuple[int, int], customers: CustomerStates) -> int:
+    def _seen(self, transaction: Transaction, identity: tuple[int, int], customers: CustomerStates) -> int:
         customer = customers.get(transaction.user_id)
         if customer is None:
             return NEW
-        return seen_before(transaction, identities, customer, self._extraction.plan, self._rotation)
+        return seen_before(transaction, identity, customer, self._extraction.plan, self._rotation)
 
-    async def _load_entities(self, admitted: list[tuple[int, Transaction]]) -> tuple[EntityStates, tuple[str, ...]]:
+    async def _load_entities(self, admitted: Sequence[Admitted]) -> tuple[EntityStates, tuple[str, ...]]:
         # A generator: of states in memory nobody has to ask for any.
-        named = (key for _, transaction in admitted for key in self._extraction.entity_keys(transaction))
+        named = (key for _, transaction, _ in admitted for key in self._extraction.entity_keys(transaction))
         try:
             if self._rotation is None:
                 return await self._entities.load(named), ()
@@ -280,13 +281,14 @@ class Pipeline:
         with stage("decide"):
             return decider.decide(gathered, scores, evaluation)
 
-    def _admit(self, messages: Sequence[TransactionMessage], progress: Progress) -> list[tuple[int, Transaction]]:
+    def _admit(self, messages: Sequence[TransactionMessage], progress: Progress) -> list[Admitted]:
         if self._rotation is not None:
             self._rotation.former.clear()
-        admitted = []
+        positions, transactions = [], []
         for position, outcome in enumerate(self._admission.admit_each(messages)):
             if isinstance(outcome, Transaction):
-                admitted.append((position, outcome))
+                positions.append(position)
+                transactions.append(outcome)
             else:
                 progress.refused.append((position, outcome))
-        return admitted
+        return list(zip(positions, transactions, identity_fingerprints_of_each(transactions), strict=True))

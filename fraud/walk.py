@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
 
 from fraud.features.compiled import Reals
 from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
 from fraud.features.customer_words import NEWEST_MS
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
-from fraud.features.fingerprints import fingerprint, identity_fingerprints, identity_fingerprints_of_each
+from fraud.features.fingerprints import fingerprint, identity_fingerprints
 from fraud.features.passage import Mark, Passage
 from fraud.features.plan import StatePlan
 from fraud.features.profile_values import ProfileField, ProfileValue
@@ -20,12 +23,11 @@ from fraud.transaction import InvalidTransactionError, Transaction
 # Longer runs gain nothing; shorter ones, and those of batches with few customers, share less.
 LONGEST_RUN = 64
 
-# Admitted messages: their position in the batch, and what they became.
-Admitted = Sequence[tuple[int, Transaction]]
+# An admitted message: its position in the batch, what it became, and the fingerprints of that.
+Admitted = tuple[int, Transaction, tuple[int, int]]
 
 
-@dataclass(frozen=True)
-class NewEvent:
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event that enters its customer's history; `row` is its row in the decided batch, None if it is not decided."""
 
     position: int
@@ -107,10 +109,10 @@ class Walk:
         self._new: list[tuple[NewEvent, int | None]] = []
         self._due: Sequence[Mark] = ()
 
-    def go(self, admitted: Admitted) -> None:
+    def go(self, admitted: Sequence[Admitted]) -> None:
         """Take the batch through, in its order."""
-        arriving = [(position, one) for position, one in admitted if one.timestamp_ms < self._route.to_ms]
-        self._progress.newest_ms = max((transaction.timestamp_ms for _, transaction in arriving), default=0)
+        arriving = [one for one in admitted if one[1].timestamp_ms < self._route.to_ms]
+        self._progress.newest_ms = max((transaction.timestamp_ms for _, transaction, _ in arriving), default=0)
         for run in _runs_of_different_customers(arriving):
             self._arrive(run)
             self._finish_run()
@@ -147,11 +149,10 @@ class Walk:
                 counted = [event.with_former(self._route.rotation.former) for event in counted]
             live.entity_events.setdefault(passage.source, []).extend(counted)
 
-    def _arrive(self, run: Admitted) -> None:
+    def _arrive(self, run: Sequence[Admitted]) -> None:
         """Refuse what was there before; of what is new, note what it changes."""
         customers, labels, live, plan = self._customers, self._labels, self._progress.live, self._plan
-        identities = identity_fingerprints_of_each([transaction for _, transaction in run])
-        for (position, transaction), identity in zip(run, identities, strict=True):
+        for position, transaction, identity in run:
             timestamp_ms = transaction.timestamp_ms
             if timestamp_ms >= labels.next_due_ms:
                 self._due = [*self._due, *labels.due(timestamp_ms)]
@@ -301,14 +302,15 @@ def _history_key(transaction: Transaction) -> tuple[str, int, str]:
     return transaction.user_id, transaction.timestamp_ms, transaction.transaction_id
 
 
-def _runs_of_different_customers(admitted: Admitted) -> Iterator[list[tuple[int, Transaction]]]:
-    run: list[tuple[int, Transaction]] = []
+def _runs_of_different_customers(admitted: Sequence[Admitted]) -> Iterator[list[Admitted]]:
+    run: list[Admitted] = []
     present: set[str] = set()
-    for position, transaction in admitted:
-        if transaction.user_id in present or len(run) == LONGEST_RUN:
+    for one in admitted:
+        user_id = one[1].user_id
+        if user_id in present or len(run) == LONGEST_RUN:
             yield run
             run, present = [], set()
-        present.add(transaction.user_id)
-        run.append((position, transaction))
+        present.add(user_id)
+        run.append(one)
     if run:
         yield run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import msgspec
 import zstandard
@@ -35,8 +34,7 @@ def first_event_key(timestamp_ms: int) -> str:
     return timestamp_to_text(timestamp_ms)
 
 
-@dataclass(frozen=True)
-class HistoryItem:
+class HistoryItem(msgspec.Struct, frozen=True, gc=False):
     """One event as a table holds it. `event` is sort key, `body` the event without its decision, `decision` compressed
     canonical bytes with their hash (empty for what is not decided).
     """
