@@ -20,7 +20,7 @@ from fraud.ports import StoredDecision
 from fraud.replay.label_feed import WaitingLabels
 from fraud.settings import Settings
 from fraud.stores.memory import MemoryCustomers, MemoryEntities
-from fraud.transaction import Label, Transaction, TransactionMessage
+from fraud.transaction import InvalidTransactionError, Label, Transaction, TransactionMessage
 from training.dataset import FloatArray
 from training.history_dataset import HistoryRow, Identity
 
@@ -31,8 +31,8 @@ EventKey = tuple[str, str, int]
 class _AsStored(Admission):
     """Takes transactions that were admitted once already, as they are."""
 
-    def admit(self, message: TransactionMessage) -> Transaction:
-        return cast(Transaction, message)
+    def admit_each(self, messages: Sequence[TransactionMessage]) -> list[Transaction | InvalidTransactionError]:
+        return [cast(Transaction, message) for message in messages]
 
 
 class HistoryLabels(WaitingLabels):

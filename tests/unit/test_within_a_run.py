@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from entity_runs import LIMITS, States, at_terminal, content, go, passage, passes
@@ -116,14 +117,14 @@ def test_what_a_store_has_counted_is_not_counted_again(offset: int, count: int) 
     state = EntityState.new("t", next(plan for plan in _plans() if plan.kind == "terminal"))
     state.absorb(START_MS, 100, "user 0", None, False, next(plan for plan in _plans() if plan.kind == "terminal"))
     state.absorbed_offsets = {"topic:0": 5}
-    told = passage(at_terminal(1, START_MS + 1))._replace(source="topic:0", offset=offset)
+    told = msgspec.structs.replace(passage(at_terminal(1, START_MS + 1)), source="topic:0", offset=offset)
     run([told], {"t": state})
     assert state.counts[-1] == count
     # From another source it has counted nothing; and who was forgotten counts everything.
-    run([told._replace(source="topic:1"), told], {"t": state})
+    run([msgspec.structs.replace(told, source="topic:1"), told], {"t": state})
     assert state.counts[-1] == count + 1 + (offset == 6)
     revived = at_terminal(2, START_MS + 2 + LIMITS.forget_after_ms)
-    run([told._replace(transaction=revived, offset=5)], {"t": state})
+    run([msgspec.structs.replace(told, transaction=revived, offset=5)], {"t": state})
     assert (state.counts[-1], state.absorbed_offsets) == (1, None)
 
 
