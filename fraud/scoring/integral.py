@@ -70,23 +70,27 @@ def _integrate(
 ) -> None:
     """Fill `contributions`; the other arrays are those of `IntegrandFactors` and of `leaf_contributions`."""
     row_count, path_length, leaf_count = fulfilled.shape
-    product = np.empty(len(remainder))
+    node_count = len(remainder)
+    product = np.empty(node_count)
     for row in range(row_count):
         for leaf in range(leaf_count):
             # The whole product is divided by one factor later: all are positive as z > 0 and 0 < t < 1.
-            product[:] = weighted[:, leaf]
-            for k in range(path_length):
-                if fulfilled[row, k, leaf]:
-                    product *= fulfilled_factors[k, :, leaf]
-                else:
-                    product *= other_factors[k, :, leaf]
+            for node in range(node_count):
+                product[node] = weighted[node, leaf]
+                for k in range(path_length):
+                    factors = fulfilled_factors if fulfilled[row, k, leaf] else other_factors
+                    product[node] *= factors[k, node, leaf]
             # (o - z) / factor is -1 / (1 - t) for every feature that is not fulfilled, whatever its z.
-            not_fulfilled = -(product / remainder).sum()
+            not_fulfilled = 0.0
+            for node in range(node_count):
+                not_fulfilled -= product[node] / remainder[node]
             for k in range(path_length):
+                contribution = not_fulfilled
                 if fulfilled[row, k, leaf]:
-                    contributions[row, k, leaf] = (product * share[k, :, leaf]).sum()
-                else:
-                    contributions[row, k, leaf] = not_fulfilled
+                    contribution = 0.0
+                    for node in range(node_count):
+                        contribution += product[node] * share[k, node, leaf]
+                contributions[row, k, leaf] = contribution
 
 
 @lru_cache
