@@ -123,11 +123,13 @@ def replay(
     from time import perf_counter
 
     from fraud.bootstrap import load_artefacts
+    from fraud.features.compiled import HAS_CODE
     from fraud.progress import progress_bar
     from fraud.replay.run import ReplayOptions, relaxed_collection
     from fraud.replay.session import ReplayRequest, ReplaySession
     from fraud.report.console import rejections_text, summary_text
     from fraud.sources.mapping import load_mapping
+    from fraud.typical import typical_batch
 
     settings = _settings()
     if batch_size is not None:
@@ -143,6 +145,9 @@ def replay(
     options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
     request = ReplayRequest(files, mapping, out, options, decisions_jsonl)
     session = ReplaySession(settings, artefacts, request, perf_counter)
+    if not HAS_CODE and sys.stderr.isatty():
+        click.echo("compiling what decides, once for this version: half a minute", err=True)
+    asyncio.run(typical_batch(settings, artefacts))
     with progress_bar(session.files.total_bytes) as advance, relaxed_collection():
         outcome = asyncio.run(session.run(advance))
     click.echo(summary_text(outcome.summary, outcome.timings), nl=False)

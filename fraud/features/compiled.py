@@ -52,6 +52,8 @@ def _code_folder() -> Path | None:
 
 
 _CODE_FOLDER = _code_folder()
+# Whether an earlier process has left its code. Else whoever calls first waits for half a minute.
+HAS_CODE = _CODE_FOLDER is not None and any(_CODE_FOLDER.rglob("*.nbi"))
 if _CODE_FOLDER is not None:
     numba.config.CACHE_DIR = str(_CODE_FOLDER)
 

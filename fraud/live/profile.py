@@ -12,13 +12,13 @@ from fraud.features.customer_record import amounts_of, details_of
 from fraud.features.customer_state import CustomerState
 from fraud.features.snapshot import SnapshotRefusedError, decode_customer
 from fraud.live.dynamodb_client import dynamodb_client
-from fraud.live.typical import typical_decision
 from fraud.money import CURRENCY_EXPONENTS
 from fraud.ports import HistoryRecord, StoredDecision
 from fraud.settings import Settings
 from fraud.stores.customers import Snapshot, fold
 from fraud.stores.dynamodb import DynamoCustomerTables
 from fraud.transaction import timestamp_to_text
+from fraud.typical import typical_decision
 
 
 class KnownTransaction(msgspec.Struct, frozen=True):

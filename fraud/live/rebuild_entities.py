@@ -14,12 +14,12 @@ from fraud.live.dynamodb_client import dynamodb_client
 from fraud.live.kafka import connection
 from fraud.live.redis_windows import entity_windows
 from fraud.live.topic_ids import topic_ids
-from fraud.live.typical import typical_decision
 from fraud.ports import EntityEvent
 from fraud.settings import Settings
 from fraud.stores.dynamodb import DynamoCustomerTables
 from fraud.stores.dynamodb_labels import DynamoLabels
 from fraud.stores.entity_windows.rebuild import EntityMark, RebuildReport, rebuild
+from fraud.typical import typical_decision
 from fraud.walk import entity_events
 
 # Workers acknowledge every second what they have published and entity windows have counted. What Redis counted before

@@ -11,11 +11,11 @@ from typing import Any
 from fraud.bootstrap import Artefacts, policy_for
 from fraud.deciding import decision_versions
 from fraud.live.measures import ArtefactMeasures
-from fraud.live.typical import typical_batch
 from fraud.live.watched_files import LOOK_INTERVAL_S, WatchedFiles
 from fraud.scoring.model import check_contributions
 from fraud.scoring.registry import chosen_files, load_chosen
 from fraud.settings import Settings
+from fraud.typical import typical_batch
 
 POLICY, MODEL = "policy", "model"
 

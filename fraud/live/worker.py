@@ -38,7 +38,6 @@ from fraud.live.reload import Reloader
 from fraud.live.shadow import ShadowModels, ShadowReloader
 from fraud.live.stream import Handler, Subscription, create_app, run_app
 from fraud.live.topic_ids import TopicChangedError, TopicLayout, check_unchanged, topic_layouts
-from fraud.live.typical import typical_decision
 from fraud.pipeline import Period, StageTimings
 from fraud.ports import EntityStoreUnavailableError, StoreUnavailableError
 from fraud.settings import Settings
@@ -46,6 +45,7 @@ from fraud.stores.customers import CachedCustomers, CustomerCache
 from fraud.stores.dynamodb import DynamoCustomerTables
 from fraud.stores.dynamodb_labels import DynamoLabels
 from fraud.stores.entity_windows.windows import EntityWindows
+from fraud.typical import typical_decision
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 # A label that came before its transaction is counted within about a minute; each look is a query of what waits.

@@ -165,7 +165,7 @@ def shown_on_terminal(arguments: list[str], rows: int = 30, columns: int = 120) 
 def test_a_long_run_shows_rate_and_time_left_on_a_terminal(
     tmp_path: Path, long_file: Path, program: tuple[str, ...], rows: int, columns: int
 ) -> None:
-    arguments = [*program, "replay", str(long_file), "--limit", "40000", "--model", "none", "--out", str(tmp_path)]
+    arguments = [*program, "replay", str(long_file), "--model", "none", "--out", str(tmp_path)]
     shown = shown_on_terminal(arguments, rows, columns)
     bars = [bar for bar in re.split(r"[\r\n]+", shown) if "%|" in bar]
     assert bars

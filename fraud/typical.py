@@ -1,4 +1,7 @@
-"""A decision like all others of the same versions: what stored decisions are compressed against."""
+"""A decision like all others of the same versions: what stored decisions are compressed against.
+
+To make one runs whatever decides, so that it is compiled before the first payment waits for it.
+"""
 
 from __future__ import annotations
 
