@@ -193,7 +193,9 @@ class Pipeline:
             return live
         stored = await self._stored([transaction for _, transaction, _ in known])
         for (position, transaction, identity), decision in zip(known, stored, strict=True):
-            is_held = position in passed or self._seen(transaction, identity, customers) == SAME_AGAIN
+            customer = customers.get(transaction.user_id)
+            seen = seen_before(transaction, identity, customer, self._extraction.plan, self._rotation)
+            is_held = position in passed or seen == SAME_AGAIN
             if decision is None and position not in passed:
                 if is_held:
                     raise StoreUnavailableError(f"history lacks {transaction.transaction_id}, which was absorbed")
@@ -240,12 +242,6 @@ class Pipeline:
         # A customer who is forgotten leaves no identities, and refunds may be newer than what is forgotten by.
         is_payment = transaction.event_type == "authorisation"
         return timestamp_ms < newest_ms - horizon_ms or (not is_payment and timestamp_ms <= newest_ms)
-
-    def _seen(self, transaction: Transaction, identity: tuple[int, int], customers: CustomerStates) -> int:
-        customer = customers.get(transaction.user_id)
-        if customer is None:
-            return NEW
-        return seen_before(transaction, identity, customer, self._extraction.plan, self._rotation)
 
     async def _load_entities(self, admitted: Sequence[Admitted]) -> tuple[EntityStates, tuple[str, ...]]:
         # A generator: of states in memory nobody has to ask for any.

@@ -178,9 +178,7 @@ class Walk:
     ) -> int:
         live = self._progress.live
         seen = None if live is None else _seen_live(position, transaction, identity[1], live)
-        if seen is None and customer is not None:
-            seen = seen_before(transaction, identity, customer, self._plan, self._route.rotation)
-        return NEW if seen is None else seen
+        return seen_before(transaction, identity, customer, self._plan, self._route.rotation) if seen is None else seen
 
     def _pass(self, position: int, transaction: Transaction, customer: CustomerState, *, late: bool) -> None:
         progress = self._progress
@@ -254,11 +252,13 @@ class Walk:
 def seen_before(
     transaction: Transaction,
     identities: tuple[int, int],
-    customer: CustomerState,
+    customer: CustomerState | None,
     plan: StatePlan,
     rotation: Rotation | None,
 ) -> int:
     """By what is remembered of the customer: `NEW`, `SAME_AGAIN` or `ID_REUSED`; `identities` are its fingerprints."""
+    if customer is None:
+        return NEW
     seen = customer.identities.check(*identities, plan.duplicate_horizon_ms)
     if seen == ID_REUSED and rotation is not None:
         before = identity_fingerprints(rotation.before(transaction))
