@@ -36,13 +36,21 @@ class Artefacts:
     kinds: dict[str, Kind]
 
 
+# Above every age of an event, and small enough for 64 bits to be added to and taken from a timestamp.
+_LONGEST_LIMIT_MS = 1 << 61
+
+
 def state_limits(settings: Settings) -> StateLimits:
     """The limits of lateness and memory, in milliseconds."""
     return StateLimits(
-        allowed_lateness_ms=round(settings.allowed_lateness_hours * HOUR_MS),
-        forget_after_ms=round(settings.forget_after_days * DAY_MS),
-        duplicate_horizon_ms=round(settings.duplicate_horizon_days * DAY_MS),
+        allowed_lateness_ms=_limit_ms(settings.allowed_lateness_hours, HOUR_MS),
+        forget_after_ms=_limit_ms(settings.forget_after_days, DAY_MS),
+        duplicate_horizon_ms=_limit_ms(settings.duplicate_horizon_days, DAY_MS),
     )
+
+
+def _limit_ms(length: float, unit_ms: int) -> int:
+    return min(round(length * unit_ms), _LONGEST_LIMIT_MS)
 
 
 def refuse_contradicting_limits(settings: Settings, features: FeatureSet) -> None:

@@ -13,7 +13,7 @@ from fraud.admission import Admission
 from fraud.deciding import Decider, DecisionBatch
 from fraud.features.customer_state import NEW, SAME_AGAIN, CustomerState
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
-from fraud.features.fingerprints import identity_fingerprints, identity_fingerprints_of_each
+from fraud.features.fingerprints import Identity, identity_fingerprints, identity_fingerprints_of_each
 from fraud.features.plan import ENTITY_KINDS
 from fraud.features.profile_values import PROFILE_FIELDS
 from fraud.features.rotation import Rotation
@@ -89,6 +89,7 @@ class NoLabels:
     """The label feed of a pipeline that is told of labels in another way, or not at all."""
 
     next_due_ms = math.inf
+    following: frozenset[int] = frozenset()
 
     def due(self, _timestamp_ms: int) -> list[tuple[Transaction, bool]]:
         """None."""
@@ -146,7 +147,7 @@ class Pipeline:
         with stage("validate"):
             admitted = self._admit(messages, progress)
         with stage("enrich"):
-            customers = await self._load_customers([transaction.user_id for _, transaction, _ in admitted])
+            customers = await self._load_customers([transaction.user_id for transaction in admitted.transactions])
             if origins is not None:
                 progress.live = await self._live_batch(admitted, origins, customers)
             entities, degraded = await self._load_entities(admitted)
@@ -175,18 +176,16 @@ class Pipeline:
         fields = [PROFILE_FIELDS[name] for name in profile_names]
         return Route(self._extraction, self._rotation, self._period.from_ms, self._period.to_ms, fields)
 
-    async def _live_batch(
-        self, admitted: Sequence[Admitted], origins: Sequence[Origin], customers: CustomerStates
-    ) -> LiveBatch:
+    async def _live_batch(self, admitted: Admitted, origins: Sequence[Origin], customers: CustomerStates) -> LiveBatch:
         live = LiveBatch(origins)
         passed = {
             position
-            for position, transaction, _ in admitted
+            for position, transaction in zip(admitted.positions, admitted.transactions, strict=True)
             if self._customers.has_passed(transaction.user_id, origins[position])
         }
         known = [
             (position, transaction, identity)
-            for position, transaction, identity in admitted
+            for position, transaction, identity in admitted.each()
             if position in passed or self._may_be_known(transaction, identity, customers.get(transaction.user_id))
         ]
         if not known:
@@ -221,31 +220,28 @@ class Pipeline:
         before = await self._customers.stored([self._rotation.before(transaction) for transaction in transactions])
         return [decision or former for decision, former in zip(stored, before, strict=True)]
 
-    def _is_same(self, stored: Transaction, transaction: Transaction, identity: tuple[int, int]) -> bool:
+    def _is_same(self, stored: Transaction, transaction: Transaction, identity: Identity) -> bool:
         """Whether history holds this very transaction, under whichever key."""
         known = identity_fingerprints(stored)
         if known == identity:
             return True
         return self._rotation is not None and known == identity_fingerprints(self._rotation.before(transaction))
 
-    def _may_be_known(
-        self, transaction: Transaction, identity: tuple[int, int], customer: CustomerState | None
-    ) -> bool:
+    def _may_be_known(self, transaction: Transaction, identity: Identity, customer: CustomerState | None) -> bool:
         """Whether history may hold an event under this one's key: all that identities cannot exclude."""
         if customer is None:
             return False
-        identities, timestamp_ms = customer.identities, transaction.timestamp_ms
-        horizon_ms = self._extraction.plan.duplicate_horizon_ms
-        if identities.check(*identity, horizon_ms) != NEW:
+        plan, timestamp_ms = self._extraction.plan, transaction.timestamp_ms
+        if customer.standing_of(*identity, plan) != NEW:
             return True
-        newest_ms = identities.newest_arrival_ms
+        newest_ms = customer.newest_arrival_ms
         # A customer who is forgotten leaves no identities, and refunds may be newer than what is forgotten by.
         is_payment = transaction.event_type == "authorisation"
-        return timestamp_ms < newest_ms - horizon_ms or (not is_payment and timestamp_ms <= newest_ms)
+        return timestamp_ms < newest_ms - plan.duplicate_horizon_ms or (not is_payment and timestamp_ms <= newest_ms)
 
-    async def _load_entities(self, admitted: Sequence[Admitted]) -> tuple[EntityStates, tuple[str, ...]]:
+    async def _load_entities(self, admitted: Admitted) -> tuple[EntityStates, tuple[str, ...]]:
         # A generator: of states in memory nobody has to ask for any.
-        named = (key for _, transaction, _ in admitted for key in self._extraction.entity_keys(transaction))
+        named = (key for transaction in admitted.transactions for key in self._extraction.entity_keys(transaction))
         try:
             if self._rotation is None:
                 return await self._entities.load(named), ()
@@ -277,7 +273,7 @@ class Pipeline:
         with stage("decide"):
             return decider.decide(gathered, scores, evaluation)
 
-    def _admit(self, messages: Sequence[TransactionMessage], progress: Progress) -> list[Admitted]:
+    def _admit(self, messages: Sequence[TransactionMessage], progress: Progress) -> Admitted:
         if self._rotation is not None:
             self._rotation.former.clear()
         positions, transactions = [], []
@@ -287,4 +283,4 @@ class Pipeline:
                 transactions.append(outcome)
             else:
                 progress.refused.append((position, outcome))
-        return list(zip(positions, transactions, identity_fingerprints_of_each(transactions), strict=True))
+        return Admitted(positions, transactions, identity_fingerprints_of_each(transactions))

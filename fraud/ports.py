@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -194,10 +194,15 @@ class LabelFeed(Protocol):
         """When the next label becomes known; infinity if none is waiting."""
         ...
 
+    @property
+    def following(self) -> Collection[int]:
+        """The positions of the batch whose labels follow."""
+        ...
+
     def due(self, timestamp_ms: int) -> Sequence[tuple[Transaction, bool]]:
         """Take what is known by then: transactions whose resolved label changed, and whether it is fraud now."""
         ...
 
     def absorbed(self, position: int, transaction: Transaction) -> None:
-        """The message at `position` of the batch entered the windows as `transaction`; its label can follow."""
+        """The message at `position`, one of `following`, entered the windows as `transaction`: its label can follow."""
         ...

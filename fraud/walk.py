@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
-from fraud.features.compiled import Reals
-from fraud.features.customer_state import ID_REUSED, NEW, SAME_AGAIN, CustomerState
-from fraud.features.customer_words import NEWEST_MS
+from fraud.features.compiled import Integers, Reals
+from fraud.features.customer_identities import ARRIVING_ADDRESS, ARRIVING_TIMESTAMP_MS, IS_THERE, WAS_SILENT
+from fraud.features.customer_state import (
+    ID_REUSED,
+    NEW,
+    SAME_AGAIN,
+    CustomerState,
+    arriving_events,
+    questions_about,
+    remember_all,
+)
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
-from fraud.features.fingerprints import fingerprint, identity_fingerprints
-from fraud.features.passage import Mark, Passage
+from fraud.features.fingerprints import Identity, fingerprint, identity_fingerprints
+from fraud.features.passage import Mark, Passages
 from fraud.features.plan import StatePlan
 from fraud.features.profile_values import ProfileField, ProfileValue
 from fraud.features.rotation import Rotation
@@ -23,8 +34,30 @@ from fraud.transaction import InvalidTransactionError, Transaction
 # Longer runs gain nothing; shorter ones, and those of batches with few customers, share less.
 LONGEST_RUN = 64
 
-# An admitted message: its position in the batch, what it became, and the fingerprints of that.
-Admitted = tuple[int, Transaction, tuple[int, int]]
+
+@dataclass(frozen=True)
+class Admitted:
+    """The messages of a batch that were admitted: their positions, what they became, and the fingerprints of that.
+
+    `identities` int64 [n, 2].
+    """
+
+    positions: list[int]
+    transactions: list[Transaction]
+    identities: NDArray[np.int64]
+
+    def each(self) -> Iterator[tuple[int, Transaction, Identity]]:
+        """Position, transaction and identity of each."""
+        return zip(self.positions, self.transactions, map(tuple, self.identities.tolist()), strict=True)
+
+    def before(self, to_ms: float) -> Admitted:
+        """Those from before this time."""
+        rows = [row for row, transaction in enumerate(self.transactions) if transaction.timestamp_ms < to_ms]
+        if len(rows) == len(self.transactions):
+            return self
+        return Admitted(
+            [self.positions[row] for row in rows], [self.transactions[row] for row in rows], self.identities[rows]
+        )
 
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):
@@ -102,89 +135,117 @@ class Walk:
         self._entities = entities
         self._labels = labels
         self._progress = progress
+        self._admitted = Admitted([], [], np.empty((0, 2), np.int64))
         # Of the run in hand: what passes customers and entities, which of that is decided, what is new to history
         # (with its number among the passages), and what labels changed just now.
-        self._passages: list[Passage] = []
+        self._passages = self._no_passages()
         self._decided: list[int] = []
         self._new: list[tuple[NewEvent, int | None]] = []
         self._due: Sequence[Mark] = ()
 
-    def go(self, admitted: Sequence[Admitted]) -> None:
+    def go(self, admitted: Admitted) -> None:
         """Take the batch through, in its order."""
-        arriving = [one for one in admitted if one[1].timestamp_ms < self._route.to_ms]
-        self._progress.newest_ms = max((transaction.timestamp_ms for _, transaction, _ in arriving), default=0)
-        for run in _runs_of_different_customers(arriving):
-            self._arrive(run)
+        self._admitted = admitted = admitted.before(self._route.to_ms)
+        if not admitted.positions:
+            return
+        arriving = arriving_events(admitted.transactions, admitted.identities)
+        self._progress.newest_ms = int(arriving[:, ARRIVING_TIMESTAMP_MS].max())
+        user_ids = [transaction.user_id for transaction in admitted.transactions]
+        for start, end in _runs_of_different_customers(user_ids):
+            self._arrive(start, user_ids[start:end], arriving[start:end])
             self._finish_run()
+
+    def _no_passages(self) -> Passages:
+        return Passages(origins=None if self._progress.live is None else [])
 
     def _finish_run(self) -> None:
         progress, passages = self._progress, self._passages
         first_times: list[bool] = []
-        if passages:
+        if len(passages):
             passed = self._extraction.pass_all(
                 passages, self._entities, self._route.profile_fields, wanted=bool(self._decided)
             )
-            first_times = passed.first_times
             if len(self._decided) == len(passages):
                 progress.matrices.append(passed.matrix)
                 progress.profiles += passed.profiles
             else:
                 progress.matrices.append(passed.matrix[self._decided])
                 progress.profiles += [passed.profiles[number] for number in self._decided]
+            if progress.live is not None:
+                first_times = passed.first_times.astype(np.bool_).tolist()
         self._extraction.mark(self._due, self._entities)
         if progress.live is not None:
             self._note_new(first_times, progress.live)
-        self._passages, self._decided, self._new, self._due = [], [], [], ()
+        self._passages, self._decided, self._new, self._due = self._no_passages(), [], [], ()
 
     def _note_new(self, first_times: Sequence[bool], live: LiveBatch) -> None:
         """Note what becomes durable, and what its entities count."""
         for event, number in self._new:
             first_time = number is not None and first_times[number]
             live.new_events.append(replace(event, first_time=first_time) if first_time else event)
-        for passage, first_time in zip(self._passages, first_times, strict=True):
-            if passage.late:
+        passages = self._passages
+        for transaction, late, (source, offset), first_time in zip(
+            passages.transactions, passages.late, passages.origins or (), first_times, strict=True
+        ):
+            if late:
                 continue
-            counted = entity_events(self._extraction, passage.transaction, passage.offset, first_time=first_time)
+            counted = entity_events(self._extraction, transaction, offset, first_time=first_time)
             if self._route.rotation is not None:
                 counted = [event.with_former(self._route.rotation.former) for event in counted]
-            live.entity_events.setdefault(passage.source, []).extend(counted)
+            live.entity_events.setdefault(source, []).extend(counted)
 
-    def _arrive(self, run: Sequence[Admitted]) -> None:
-        """Refuse what was there before; of what is new, note what it changes."""
-        customers, labels, live, plan = self._customers, self._labels, self._progress.live, self._plan
-        for position, transaction, identity in run:
-            timestamp_ms = transaction.timestamp_ms
-            if timestamp_ms >= labels.next_due_ms:
-                self._due = [*self._due, *labels.due(timestamp_ms)]
-            customer = customers.get(transaction.user_id)
-            # Nearly all are new by their identifier alone.
-            if live is not None or (customer is not None and identity[0] in customer.identities.identifiers):
-                seen = self._seen(position, transaction, identity, customer)
-                if seen != NEW:
-                    self._refuse_repetition(position, transaction, seen)
-                    continue
-            if customer is None or timestamp_ms - customer.words[NEWEST_MS] > plan.forget_after_ms:
-                customer = self._extraction.customer(transaction.user_id, timestamp_ms, customers)
-            late = customer.remember(*identity, transaction, plan)
-            if live is not None:
-                live.new_contents[_history_key(transaction)] = identity[1]
-            if transaction.event_type == "authorisation":
-                self._pass(position, transaction, customer, late=late)
+    def _arrive(self, first: int, user_ids: Sequence[str], arriving: Integers) -> None:
+        """Refuse what was there before; of what is new, note what it changes. `first` is the run's first row."""
+        labels, transactions, positions = self._labels, self._admitted.transactions, self._admitted.positions
+        states = list(map(self._customers.get, user_ids))
+        seen = self._look_up(first, states, arriving)
+        new = [row for row, standing in enumerate(seen) if standing == NEW] if any(seen) else range(len(seen))
+        customers = [state for row in new if (state := states[row]) is not None]
+        late = remember_all(arriving[new] if any(seen) else arriving, customers, self._plan)
+        arrived = iter(late)
+        for row, standing, state in zip(count(first), seen, states, strict=False):
+            transaction = transactions[row]
+            if transaction.timestamp_ms >= labels.next_due_ms:
+                self._due = [*self._due, *labels.due(transaction.timestamp_ms)]
+            if standing != NEW or state is None:
+                self._refuse_repetition(positions[row], transaction, standing)
+            elif transaction.event_type == "authorisation":
+                self._pass(row, transaction, state, late=next(arrived))
             else:
-                self._record(position, transaction, customer)
+                next(arrived)
+                self._record(row, transaction, state)
 
-    def _seen(
-        self, position: int, transaction: Transaction, identity: tuple[int, int], customer: CustomerState | None
-    ) -> int:
-        live = self._progress.live
-        seen = None if live is None else _seen_live(position, transaction, identity[1], live)
-        return seen_before(transaction, identity, customer, self._plan, self._route.rotation) if seen is None else seen
+    def _look_up(self, first: int, states: list[CustomerState | None], arriving: Integers) -> list[int]:
+        """Whether each of a run was seen before; states that are to be new ones are made."""
+        admitted, live = self._admitted, self._progress.live
+        seen = [NEW] * len(states)
+        if live is not None:
+            rows = range(first, first + len(states))
+            contents = admitted.identities[first : first + len(states), 1].tolist()
+            seen = [
+                _seen_live(admitted.positions[row], admitted.transactions[row], content, live)
+                for row, content in zip(rows, contents, strict=True)
+            ]
+        # Nearly all are new by their identifier alone, and of customers who are there.
+        for row, question in enumerate(questions_about(arriving, states, self._plan)):
+            if question == 0 or seen[row] != NEW:
+                continue
+            transaction = admitted.transactions[first + row]
+            if question & IS_THERE:
+                identifier, content = admitted.identities[first + row].tolist()
+                seen[row] = seen_before(
+                    transaction, (identifier, content), states[row], self._plan, self._route.rotation
+                )
+            if question & WAS_SILENT and seen[row] == NEW:
+                state = self._extraction.customer(transaction.user_id, transaction.timestamp_ms, self._customers)
+                states[row], arriving[row, ARRIVING_ADDRESS] = state, state.address
+        return seen
 
-    def _pass(self, position: int, transaction: Transaction, customer: CustomerState, *, late: bool) -> None:
-        progress = self._progress
-        row = None
+    def _pass(self, row: int, transaction: Transaction, customer: CustomerState, *, late: bool) -> None:
+        progress, position = self._progress, self._admitted.positions[row]
+        decided_row = None
         if transaction.timestamp_ms >= self._route.from_ms:
-            row = len(progress.transactions)
+            decided_row = len(progress.transactions)
             progress.positions.append(position)
             progress.transactions.append(transaction)
             progress.late.append(late)
@@ -192,36 +253,35 @@ class Walk:
         else:
             progress.warmed += 1
         if progress.live is not None:
-            event = NewEvent(position, transaction, customer.sequence, late, first_time=False, row=row)
+            event = NewEvent(position, transaction, customer.sequence, late, first_time=False, row=decided_row)
             self._new.append((event, len(self._passages)))
+            progress.live.new_contents[_history_key(transaction)] = int(self._admitted.identities[row, 1])
         self._meet(position, transaction, customer, late=late)
-        if not late:
+        if not late and position in self._labels.following:
             self._labels.absorbed(position, transaction)
 
-    def _meet(
-        self,
-        position: int,
-        transaction: Transaction,
-        customer: CustomerState | None,
-        *,
-        late: bool = False,
-        first_time: bool = False,
-    ) -> None:
-        source, offset = "", 0
-        if self._progress.live is not None:
+    def _meet(self, position: int, transaction: Transaction, customer: CustomerState | None, *, late: bool) -> None:
+        passages = self._passages
+        if self._due:
+            passages.due.append((len(passages), self._due))
+            self._due = ()
+        if passages.origins is not None and self._progress.live is not None:
             origin = self._progress.live.origins[position]
-            source, offset = origin.source, origin.offset
-        self._passages.append(Passage(transaction, customer, late, first_time, self._due, source, offset))
-        self._due = ()
+            passages.origins.append((origin.source, origin.offset))
+        passages.transactions.append(transaction)
+        passages.customers.append(customer)
+        passages.late.append(late)
 
-    def _record(self, position: int, transaction: Transaction, customer: CustomerState) -> None:
+    def _record(self, row: int, transaction: Transaction, customer: CustomerState) -> None:
         progress = self._progress
         if transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
             customer.reverse(fingerprint(transaction.original_transaction_id), self._plan)
         progress.recorded += 1
         if progress.live is not None:
+            position = self._admitted.positions[row]
             event = NewEvent(position, transaction, customer.sequence, late=False, first_time=False, row=None)
             self._new.append((event, None))
+            progress.live.new_contents[_history_key(transaction)] = int(self._admitted.identities[row, 1])
 
     def _refuse_repetition(self, position: int, transaction: Transaction, seen: int) -> None:
         progress = self._progress
@@ -246,12 +306,13 @@ class Walk:
             return
         if stored.transaction.event_type == "authorisation":
             # As it stands in history: its entities know it by the tokens that it had then.
-            self._meet(position, stored.transaction, None, first_time=stored.first_time)
+            self._passages.repeated[len(self._passages)] = stored.first_time
+            self._meet(position, stored.transaction, None, late=False)
 
 
 def seen_before(
     transaction: Transaction,
-    identities: tuple[int, int],
+    identities: Identity,
     customer: CustomerState | None,
     plan: StatePlan,
     rotation: Rotation | None,
@@ -259,10 +320,9 @@ def seen_before(
     """By what is remembered of the customer: `NEW`, `SAME_AGAIN` or `ID_REUSED`; `identities` are its fingerprints."""
     if customer is None:
         return NEW
-    seen = customer.identities.check(*identities, plan.duplicate_horizon_ms)
+    seen = customer.standing_of(*identities, plan)
     if seen == ID_REUSED and rotation is not None:
-        before = identity_fingerprints(rotation.before(transaction))
-        seen = customer.identities.check(*before, plan.duplicate_horizon_ms)
+        seen = customer.standing_of(*identity_fingerprints(rotation.before(transaction)), plan)
     # To one who is forgotten by then, an old name is a new one.
     return NEW if seen == ID_REUSED and customer.is_forgotten(transaction.timestamp_ms, plan) else seen
 
@@ -286,15 +346,15 @@ def entity_events(
     ]
 
 
-def _seen_live(position: int, transaction: Transaction, content: int, live: LiveBatch) -> int | None:
-    """By what history holds, or will after this batch; None if that is nothing."""
+def _seen_live(position: int, transaction: Transaction, content: int, live: LiveBatch) -> int:
+    """By what history holds, or will after this batch."""
     if position in live.stored:
         return SAME_AGAIN
     if position in live.reused:
         return ID_REUSED
     known = live.new_contents.get(_history_key(transaction))
     if known is None:
-        return None
+        return NEW
     return SAME_AGAIN if known == content else ID_REUSED
 
 
@@ -302,15 +362,13 @@ def _history_key(transaction: Transaction) -> tuple[str, int, str]:
     return transaction.user_id, transaction.timestamp_ms, transaction.transaction_id
 
 
-def _runs_of_different_customers(admitted: Sequence[Admitted]) -> Iterator[list[Admitted]]:
-    run: list[Admitted] = []
-    present: set[str] = set()
-    for one in admitted:
-        user_id = one[1].user_id
-        if user_id in present or len(run) == LONGEST_RUN:
-            yield run
-            run, present = [], set()
+def _runs_of_different_customers(user_ids: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where each run starts and where it ends."""
+    start, present = 0, set[str]()
+    for row, user_id in enumerate(user_ids):
+        if user_id in present or row - start == LONGEST_RUN:
+            yield start, row
+            start, present = row, set()
         present.add(user_id)
-        run.append(one)
-    if run:
-        yield run
+    if present:
+        yield start, len(user_ids)

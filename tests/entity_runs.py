@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
@@ -13,7 +14,7 @@ from fraud.features.compiled import Reals
 from fraud.features.entity_pass import EntityPass, EntityRun
 from fraud.features.entity_run import EntityFamily
 from fraud.features.entity_state import EntityState
-from fraud.features.passage import Mark, Passage
+from fraud.features.passage import Mark, Passages
 from fraud.features.table import StateLimits
 from fraud.transaction import Transaction
 
@@ -22,6 +23,17 @@ STEPS_MS = (0, 0, 1, MINUTE_MS, 5 * MINUTE_MS, 20 * MINUTE_MS, HOUR_MS, DAY_MS)
 LEAPS_MS = (-1, -MINUTE_MS, -HOUR_MS, -30 * HOUR_MS, 8 * DAY_MS, 39 * DAY_MS, 41 * DAY_MS)
 
 States = dict[str, EntityState]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One transaction, on its way past its entities alone."""
+
+    transaction: Transaction
+    late: bool = False
+    first_time: bool = False
+    due: Sequence[Mark] = ()
+    origin: tuple[str, int] = ("", 0)
 
 
 def passes(feature_set_name: str) -> list[tuple[EntityPass, int]]:
@@ -46,7 +58,7 @@ def at_terminal(number: int, timestamp_ms: int, user: int = 0, terminal: str | N
 
 
 def passage(transaction: Transaction, *, late: bool = False, due: Sequence[Mark] = ()) -> Passage:
-    return Passage(transaction, None, late, first_time=False, due=due)
+    return Passage(transaction, late, due=due)
 
 
 def generate(random: Random, count: int, *, terminals: int, users: int, calm: float) -> list[Passage]:
@@ -62,7 +74,7 @@ def generate(random: Random, count: int, *, terminals: int, users: int, calm: fl
         while passages and random.random() < 0.4:
             due.append((random.choice(passages[-60:]).transaction, random.random() < 0.8))
         late, first_time = random.random() < 0.1, random.random() < 0.3
-        passages.append(Passage(transaction, None, late, first_time, due))
+        passages.append(Passage(transaction, late, first_time, due))
     return passages
 
 
@@ -71,7 +83,15 @@ def go(entity_pass: EntityPass, columns: int, passages: Sequence[Passage], state
     values = np.full((len(passages), columns), -1.0)
     for start in range(0, len(passages), at_once):
         run = passages[start : start + at_once]
-        entity_pass.go(EntityRun(run, [one.first_time for one in run]), states, values[start : start + at_once])
+        together = Passages(
+            [one.transaction for one in run],
+            [None] * len(run),
+            [one.late for one in run],
+            due=[(place, one.due) for place, one in enumerate(run) if one.due],
+            origins=[one.origin for one in run] if any(one.origin[0] for one in run) else None,
+        )
+        first_times = [int(one.first_time) for one in run]
+        entity_pass.go(EntityRun(together, first_times), states, values[start : start + at_once])
     return values
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -78,6 +79,7 @@ class ScheduledLabels:
     """A label feed that knows beforehand what will be found out about which transaction."""
 
     verdicts: dict[str, Verdict]
+    following: range = range(sys.maxsize)
     _waiting: list[tuple[int, int, Transaction, bool]] = field(default_factory=list)
     _count: int = 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
@@ -37,6 +38,9 @@ class _AsStored(Admission):
 
 class HistoryLabels(WaitingLabels):
     """A label feed: what all labels of a transaction say changes when one of them becomes known."""
+
+    # What has no labels has none to follow.
+    following = range(sys.maxsize)
 
     def __init__(self, labels: Mapping[Identity, Sequence[Label]]) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ from fraud.features.customer_words import (
     EVENT_TIMESTAMP_MS,
     FLAG_BITS,
     HASH,
+    IDENTITIES_AT,
     KNOWN,
     KNOWN_MERCHANTS,
     KNOWN_OTHERS,
@@ -62,6 +63,7 @@ from fraud.features.presence import CARD_PRESENT, DECLINED
 
 # What a section without room is called by, besides the numbers of the tables.
 ROWS: Final = TABLE_COUNT
+IDENTITIES: Final = TABLE_COUNT + 1
 ROOM: Final = -1
 # Beside the numbers of the tables, in what is learned: the country of most payments is another one now.
 HOME: Final = TABLE_COUNT
@@ -108,7 +110,7 @@ def absorb(
 @compiled
 def _section_without_room(words: Integers, event: Integers, detailed: bool) -> int:
     """The first section in which this event may need a place and there is none."""
-    if row_at(words, words[ROW_COUNT] + 1) > len(words):
+    if row_at(words, words[ROW_COUNT] + 1) > words[IDENTITIES_AT]:
         return ROWS
     if detailed:
         for table in range(TABLE_COUNT):

@@ -173,7 +173,7 @@ def _country_counts(state: CustomerState) -> dict[str, int]:
 
 def lay_out(state: CustomerState, times_ms: Sequence[int], amounts: Sequence[int], details: Details | None) -> None:
     """Put these rows, and details where the state is to have them, in the place of its own."""
-    words = state.words
+    words, identities = state.words, state.identity_words()
     del words[layout.DETAILED_HEADER if state.names else layout.PLAIN_HEADER :]
     words[layout.ROWS_AT] = len(words)
     words[layout.ROW_COUNT] = len(times_ms)
@@ -199,7 +199,8 @@ def lay_out(state: CustomerState, times_ms: Sequence[int], amounts: Sequence[int
             words.append(amount)
             words.append(merchant << layout.CODE_BITS | device)
             words.append(category << layout.CODE_BITS | country << layout.FLAG_BITS | flags)
-    words[layout.LENGTH] = len(words)
+    words[layout.IDENTITIES_AT] = len(words)
+    state.put_identities(identities)
 
 
 def _fits(details: Details, row_count: int) -> bool:

@@ -7,18 +7,31 @@ integers: a state rebuilt from history equals the running one to the bit.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import chain
-from math import nan
 from operator import attrgetter
 from sys import intern
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fraud.features import customer_words as layout
-from fraud.features.compiled import Integers, Reals, compiled, integers_at
-from fraud.features.customer_absorbing import HOME, LEARNED_AT_ONCE, LEARNED_WIDTH, ROOM, ROWS, absorb
+from fraud.features.compiled import Integers, Reals
+from fraud.features.customer_absorbing import HOME, IDENTITIES, LEARNED_AT_ONCE, LEARNED_WIDTH, ROOM, ROWS, absorb
+from fraud.features.customer_identities import (
+    ARRIVAL_MS,
+    ARRIVING_ADDRESS,
+    ARRIVING_CONTENT,
+    ARRIVING_IDENTIFIER,
+    ARRIVING_IS_PAYMENT,
+    ARRIVING_TIMESTAMP_MS,
+    ARRIVING_WORDS,
+    IDENTITY_WORDS,
+    content_of,
+    look_up,
+    remember,
+    take_out,
+)
 from fraud.features.customer_words import Table
 from fraud.features.fingerprints import fingerprint
 from fraud.features.plan import StatePlan
@@ -34,102 +47,6 @@ _FIRST_PLACES = (4, 4, 1, 1, 2, 1, 0, 1)
 _FIRST_ROWS = 8
 
 NEW, SAME_AGAIN, ID_REUSED = range(3)
-# The columns of what is remembered of an identity besides its identifier.
-_CONTENT, _ARRIVAL, _TIMESTAMP = range(3)
-_WIDTH = 3
-
-
-class RecentIdentities:
-    """The identities of a customer's transactions within the duplicate horizon, in order of arrival.
-
-    Identifiers and contents are kept as fingerprints (`fraud.features.fingerprints`). Of each event: its identifier,
-    its content, the customer's newest event time at arrival (which never goes back), and its own timestamp, negative
-    for what is not in the windows: refunds, reversals, late and reversed payments. What is not among `identifiers` is
-    new; what is may be too old to count.
-    """
-
-    __slots__ = ("_details", "identifiers")
-
-    def __init__(self) -> None:
-        self.identifiers = array("q")
-        self._details = array("q")
-
-    @property
-    def newest_arrival_ms(self) -> int:
-        """The customer's newest event time at the last arrival, 0 before the first."""
-        return self._details[_ARRIVAL - _WIDTH] if self._details else 0
-
-    def check(self, identifier: int, content: int, horizon_ms: int) -> int:
-        """`NEW`, `SAME_AGAIN`, or `ID_REUSED` for the same identifier with other content."""
-        if identifier not in self.identifiers:
-            return NEW
-        place = self._place(identifier, horizon_ms)
-        if place is None:
-            return NEW
-        return SAME_AGAIN if self._details[_WIDTH * place + _CONTENT] == content else ID_REUSED
-
-    def _place(self, identifier: int, horizon_ms: int) -> int | None:
-        """Where the identifier stands, if within the horizon: what is older is dropped in bulk, so it may linger."""
-        arrivals_ms = self._details[_ARRIVAL::_WIDTH]
-        for place, known in enumerate(self.identifiers):
-            if known == identifier and arrivals_ms[place] >= arrivals_ms[-1] - horizon_ms:
-                return place
-        return None
-
-    def take_payment(self, identifier: int, horizon_ms: int) -> tuple[int, int] | None:
-        """Timestamp of a payment in the windows, and how many of the same time arrived after it.
-
-        From now on it counts as out of the windows. None when there is no such payment.
-        """
-        place = self._place(identifier, horizon_ms)
-        if place is None:
-            return None
-        timestamps_ms = self._details[_TIMESTAMP::_WIDTH]
-        timestamp_ms = timestamps_ms[place]
-        if timestamp_ms < 0:
-            return None
-        self._details[_WIDTH * place + _TIMESTAMP] = -timestamp_ms
-        return timestamp_ms, timestamps_ms[place + 1 :].count(timestamp_ms)
-
-    def remember(self, identifier: int, content: int, newest_ms: int, timestamp_ms: int, horizon_ms: int) -> None:
-        """Add an event that arrives when the customer's newest event time is `newest_ms`.
-
-        `timestamp_ms` is negative for what is not in the windows.
-        """
-        details = self._details
-        if details:
-            # A refund may be newer than what is absorbed; arrivals never go back.
-            last_ms = details[_ARRIVAL - _WIDTH]
-            newest_ms = max(newest_ms, last_ms)
-            # In bulk, as with the rows of the history.
-            sixteenth = len(self.identifiers) >> 4
-            if details[_WIDTH * sixteenth + _ARRIVAL] < newest_ms - horizon_ms:
-                expired = bisect_left(details[_ARRIVAL::_WIDTH], newest_ms - horizon_ms)
-                del self.identifiers[:expired]
-                del details[: _WIDTH * expired]
-        self.identifiers.append(identifier)
-        # Faster than extending by a tuple.
-        details.fromlist([content, newest_ms, timestamp_ms])
-
-    def columns(self) -> tuple[array[int], array[int], array[int], array[int]]:
-        """Copies of identifiers, contents, arrivals and timestamps, in order of arrival."""
-        details = self._details
-        return self.identifiers[:], details[_CONTENT::_WIDTH], details[_ARRIVAL::_WIDTH], details[_TIMESTAMP::_WIDTH]
-
-    @classmethod
-    def of_columns(
-        cls,
-        identifiers: Sequence[int],
-        contents: Sequence[int],
-        arrivals_ms: Sequence[int],
-        timestamps_ms: Sequence[int],
-    ) -> RecentIdentities:
-        """The identities whose `columns` these are."""
-        identities = cls()
-        identities.identifiers.extend(identifiers)
-        for row in zip(contents, arrivals_ms, timestamps_ms, strict=True):
-            identities._details.extend(row)
-        return identities
 
 
 class CustomerState:
@@ -137,17 +54,21 @@ class CustomerState:
 
     `words` is laid out by `fraud.features.customer_words`. It knows things by their hash: `names` has, for each table,
     the name at each place, and `home_country` the country of most payments; both stay empty unless the plan asks for
-    details. `sequence` is how many events there ever were, those that are forgotten included.
+    details.
     """
 
-    __slots__ = ("home_country", "identities", "names", "sequence", "words")
+    __slots__ = ("home_country", "names", "words")
 
     def __init__(self, plan: StatePlan, sequence: int = 0) -> None:
-        self.sequence = sequence
-        self.identities = RecentIdentities()
         self.words = array("q", _EMPTY_DETAILED if plan.detailed else _EMPTY_PLAIN)
+        self.words[layout.SEQUENCE] = sequence
         self.names: list[list[str]] = [[] for _ in Table] if plan.detailed else []
         self.home_country: str | None = None
+
+    @property
+    def sequence(self) -> int:
+        """How many events there ever were, those that are forgotten included."""
+        return self.words[layout.SEQUENCE]
 
     @property
     def newest_ms(self) -> int:
@@ -158,6 +79,14 @@ class CustomerState:
     def first_seen_ms(self) -> int:
         """When the first event was that was absorbed, 0 for none."""
         return self.words[layout.FIRST_SEEN_MS]
+
+    @property
+    def newest_arrival_ms(self) -> int:
+        """The newest event time at the last arrival, 0 before the first."""
+        words = self.words
+        if not words[layout.IDENTITY_COUNT]:
+            return 0
+        return words[words[layout.IDENTITIES_AT] + (words[layout.IDENTITY_COUNT] - 1) * IDENTITY_WORDS + ARRIVAL_MS]
 
     @property
     def address(self) -> int:
@@ -175,7 +104,9 @@ class CustomerState:
 
         `identifier` and `content` are its fingerprints.
         """
-        late = self.remember(identifier, content, transaction, plan)
+        arriving = arriving_events([transaction], np.array([[identifier, content]], np.int64))
+        arriving[:, ARRIVING_ADDRESS] = self.address
+        [late] = remember_all(arriving, [self], plan)
         if transaction.event_type == "authorisation":
             if not late:
                 absorb_all(*events_of([self], [transaction], [False]), [self], [transaction], plan)
@@ -183,66 +114,68 @@ class CustomerState:
             self.reverse(fingerprint(transaction.original_transaction_id), plan)
         return late
 
+    def standing_of(self, identifier: int, content: int, plan: StatePlan) -> int:
+        """`NEW`, `SAME_AGAIN`, or `ID_REUSED` for the same identifier with other content."""
+        is_there, known = content_of(self.address, identifier, plan.duplicate_horizon_ms)
+        if not is_there:
+            return NEW
+        return SAME_AGAIN if known == content else ID_REUSED
+
+    def identity_words(self) -> array[int]:
+        """A copy of the words of the identities, in order of arrival."""
+        start = self.words[layout.IDENTITIES_AT]
+        return self.words[start : start + self.words[layout.IDENTITY_COUNT] * IDENTITY_WORDS]
+
+    def put_identities(self, identities: array[int]) -> None:
+        """Let these, as `identity_words` has them, be those that are remembered; what stood behind the rows goes."""
+        words = self.words
+        del words[words[layout.IDENTITIES_AT] :]
+        words.extend(identities)
+        words[layout.IDENTITY_COUNT] = len(identities) // IDENTITY_WORDS
+        words[layout.LENGTH] = len(words)
+
     def is_forgotten(self, timestamp_ms: int, plan: StatePlan) -> bool:
         """Whether the customer was silent so long before `timestamp_ms` that it counts as new.
 
         Payments alone break the silence, but of a customer who never paid, refunds do.
         """
-        newest_ms = self.newest_ms or self.identities.newest_arrival_ms
+        newest_ms = self.newest_ms or self.newest_arrival_ms
         return newest_ms != 0 and timestamp_ms - newest_ms > plan.forget_after_ms
 
     def grow(self, section: int) -> None:
-        """Make room in a table or in the rows."""
+        """Make room in a table, in the rows or for identities."""
         words = self.words
-        if section == ROWS:
+        if section == IDENTITIES:
+            places = max(_NEW_PLACES, words[layout.IDENTITY_COUNT] >> 3)
+            words.extend([0] * (places * IDENTITY_WORDS))
+        elif section == ROWS:
             rows = max(_NEW_ROWS, words[layout.ROW_COUNT] >> 3)
-            words.extend([0] * (rows * words[layout.ROW_WIDTH]))
+            self._insert(words[layout.IDENTITIES_AT], rows * words[layout.ROW_WIDTH])
         else:
             directory = layout.TABLES_AT + layout.TABLE_WORDS * section
             is_last = section == len(Table) - 1
             end = words[layout.ROWS_AT] if is_last else words[directory + layout.TABLE_WORDS]
             new = layout.WIDTHS[section] * max(_NEW_PLACES, words[directory + layout.TAKEN] >> 2)
-            words[end:end] = array("q", [0] * new)
+            self._insert(end, new)
             for later in range(section + 1, len(Table)):
                 words[layout.TABLES_AT + layout.TABLE_WORDS * later] += new
             words[layout.ROWS_AT] += new
         words[layout.LENGTH] = len(words)
 
-    def remember(self, identifier: int, content: int, transaction: Transaction, plan: StatePlan) -> bool:
-        """Remember the identity of any event, absorbed or not; whether it comes too late to be absorbed."""
-        self.sequence += 1
-        timestamp_ms, newest_ms = transaction.timestamp_ms, self.words[layout.NEWEST_MS]
-        late = timestamp_ms < newest_ms - plan.allowed_lateness_ms
-        in_windows = transaction.event_type == "authorisation" and not late
-        self.identities.remember(
-            identifier,
-            content,
-            newest_ms if newest_ms > timestamp_ms else timestamp_ms,
-            timestamp_ms if in_windows else -timestamp_ms,
-            plan.duplicate_horizon_ms,
-        )
-        return late
+    def _insert(self, end: int, new: int) -> None:
+        self.words[end:end] = array("q", bytes(new * self.words.itemsize))
+        self.words[layout.IDENTITIES_AT] += new
 
     def reverse(self, original_identifier: int, plan: StatePlan) -> None:
         """A reversal: the original payment leaves the windows; the profile keeps it as an attempt."""
-        original = self.identities.take_payment(original_identifier, plan.duplicate_horizon_ms)
-        if original is not None:
-            _take_out(self.address, *original)
-
-
-@compiled
-def _take_out(address: int, timestamp_ms: int, same_time_after: int) -> None:
-    """Delete the row of this time that as many others of the same time stand behind, if it is still there."""
-    words = integers_at(address)
-    place = layout.rows_until(words, timestamp_ms, words[layout.ROW_COUNT]) - 1 - same_time_after
-    if place >= 0 and words[layout.row_at(words, place)] == timestamp_ms:
-        layout.delete_rows(words, place, place + 1)
+        take_out(self.address, original_identifier, plan.duplicate_horizon_ms)
 
 
 def _empty_plain() -> array[int]:
     words = array("q", [0] * (layout.PLAIN_HEADER + _FIRST_ROWS * layout.PLAIN_ROW))
     words[layout.LENGTH] = len(words)
     words[layout.ROWS_AT] = layout.PLAIN_HEADER
+    words[layout.IDENTITIES_AT] = len(words)
     words[layout.ROW_WIDTH] = layout.PLAIN_ROW
     return words
 
@@ -256,6 +189,7 @@ def _empty_detailed() -> array[int]:
         words.extend([0] * (places * layout.WIDTHS[table]))
     words[layout.ROWS_AT] = len(words)
     words.extend([0] * (_FIRST_ROWS * layout.DETAILED_ROW))
+    words[layout.IDENTITIES_AT] = len(words)
     words[layout.LENGTH] = len(words)
     return words
 
@@ -264,9 +198,55 @@ _EMPTY_PLAIN = _empty_plain()
 _EMPTY_DETAILED = _empty_detailed()
 
 
+def _nobody() -> array[int]:
+    words = _empty_plain()
+    words[layout.NEWEST_MS] = layout.NEVER_MS
+    return words
+
+
+# The state of who is not there yet, to look at only.
+_NOBODY = _nobody()
+
+
 _names_of = attrgetter(
     "merchant_id", "merchant_category", "country", "device_id", "ip_prefix", "card_id", "counterparty_id"
 )
+
+
+def arriving_events(transactions: Sequence[Transaction], identities: NDArray[np.int64]) -> Integers:
+    """Events before it is known which states they meet: int64 [n, 5], as customer_identities.py has it.
+
+    `identities`, int64 [n, 2], are their fingerprints.
+    """
+    arriving = np.empty((len(transactions), ARRIVING_WORDS), np.int64)
+    arriving[:, ARRIVING_TIMESTAMP_MS] = [transaction.timestamp_ms for transaction in transactions]
+    arriving[:, ARRIVING_IS_PAYMENT] = [transaction.event_type == "authorisation" for transaction in transactions]
+    arriving[:, ARRIVING_IDENTIFIER : ARRIVING_CONTENT + 1] = identities
+    return arriving
+
+
+def questions_about(arriving: Integers, customers: Sequence[CustomerState | None], plan: StatePlan) -> list[int]:
+    """What is to be asked before each of these, of different customers, is remembered: bits of IS_THERE, WAS_SILENT.
+
+    Who is not there yet was silent. Nothing if there is nothing to be asked about anyone.
+    """
+    arriving[:, ARRIVING_ADDRESS] = [
+        _NOBODY.buffer_info()[0] if customer is None else customer.words.buffer_info()[0] for customer in customers
+    ]
+    questions = np.empty(len(arriving), np.int64)
+    return questions.tolist() if look_up(arriving, plan.forget_after_ms, questions) else []
+
+
+def remember_all(arriving: Integers, customers: Sequence[CustomerState], plan: StatePlan) -> list[bool]:
+    """Remember events that met these different customers, absorbed or not; whether each comes too late for that."""
+    late = np.empty(len(arriving), np.int64)
+    limits_ms = plan.allowed_lateness_ms, plan.duplicate_horizon_ms
+    done = remember(arriving, 0, *limits_ms, late)
+    while done < len(arriving):
+        customers[done].grow(IDENTITIES)
+        arriving[done, ARRIVING_ADDRESS] = customers[done].address
+        done = remember(arriving, done, *limits_ms, late)
+    return late.astype(np.bool_).tolist()
 
 
 def absorb_all(
@@ -302,7 +282,7 @@ def events_of(
         [transaction.base_amount_minor for transaction in transactions],
         late,
     ]
-    places: list[float] = []
+    places = np.empty((len(customers), 2))
     if customers[0].names:
         columns.append(list(map(attempt_flags, transactions)))
         # In the order of the tables; as `name_hash` has it, without a call for each.
@@ -310,15 +290,11 @@ def events_of(
             [0 if name is None else hash(name) or 1 for name in names]
             for names in zip(*map(_names_of, transactions), strict=True)
         ]
-        for transaction in transactions:
-            latitude, longitude = transaction.latitude, transaction.longitude
-            places += _NOWHERE if latitude is None or longitude is None else (latitude, longitude)
+        # Missing is not a number.
+        places[:, 0] = np.array([transaction.latitude for transaction in transactions], np.float64)
+        places[:, 1] = np.array([transaction.longitude for transaction in transactions], np.float64)
     words = array("q", list(chain.from_iterable(zip(*columns, strict=True))))
-    events = np.frombuffer(words, np.int64).reshape(len(customers), -1)
-    return events, np.frombuffer(array("d", places)).reshape(-1, 2)
-
-
-_NOWHERE = (nan, nan)
+    return np.frombuffer(words, np.int64).reshape(len(customers), -1), places
 
 
 # Where an object of equal text may stand already.

@@ -4,6 +4,7 @@
     habits                      where the plan asks for details: hours, usual places, the last card-present event
     tables                      where the plan asks for details: the things that the customer uses, see `Table`
     rows                        the authorisations of the longest window, sorted by timestamp, then by arrival
+    identities                  what arrived within the duplicate horizon, see `fraud.features.customer_identities`
 
 Things stand in tables by a 64-bit hash of their name. Of merchants, categories, countries and devices each row holds
 the code: the place of the thing in its table, counted from one, 0 for none. A thing that is forgotten keeps its place
@@ -41,21 +42,25 @@ LIMB_BITS: Final = 62
 LIMB_MASK: Final = (1 << LIMB_BITS) - 1
 FIRST_SEEN_MS: Final = 9
 NEWEST_MS: Final = 10
-PLAIN_HEADER: Final = 11
+# How many events there ever were, those that are forgotten included.
+SEQUENCE: Final = 11
+IDENTITIES_AT: Final = 12
+IDENTITY_COUNT: Final = 13
+PLAIN_HEADER: Final = 14
 
 # Habits.
-LAST_NEW_DEVICE_MS: Final = 11
-LAST_NEW_MERCHANT_MS: Final = 12
+LAST_NEW_DEVICE_MS: Final = 14
+LAST_NEW_MERCHANT_MS: Final = 15
 # Hash of the country of most payments, 0 before the first with a country.
-HOME_COUNTRY: Final = 13
+HOME_COUNTRY: Final = 16
 # The newest card-present event that had a position; latitude and longitude are float64.
-LAST_PRESENT_MS: Final = 14
-LAST_LATITUDE: Final = 15
-LAST_LONGITUDE: Final = 16
+LAST_PRESENT_MS: Final = 17
+LAST_LATITUDE: Final = 18
+LAST_LONGITUDE: Final = 19
 NEVER_MS: Final = -(1 << 62)
 # Cells of the usual places in the order in which they became usual, then how often each was visited.
-PLACE_COUNT: Final = 17
-PLACES: Final = 18
+PLACE_COUNT: Final = 20
+PLACES: Final = 21
 VISITS: Final = PLACES + USUAL_PLACES
 HOUR_COUNTS: Final = VISITS + USUAL_PLACES
 # Of each table where it starts, how many of its places are taken, and how many things are known.

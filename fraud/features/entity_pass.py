@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, count, repeat
 from operator import attrgetter
 
@@ -29,12 +29,11 @@ from fraud.features.entity_run import (
 )
 from fraud.features.entity_state import EntityState
 from fraud.features.entity_words import empty_words
-from fraud.features.passage import Mark, Passage
+from fraud.features.passage import Mark, Passages
 from fraud.features.plan import ENTITY_FIELDS, EntityPlan, StatePlan
+from fraud.transaction import Transaction
 
 _NO_ROW = -1
-# Above every age of an event, and small enough to be added to and taken from a timestamp.
-_NEVER_MS = 1 << 61
 _NO_VALUES = np.empty((0, 0))
 
 
@@ -42,42 +41,48 @@ class EntityRun:
     """What entities of every kind meet, in order: the passages, each after the marks that are due before it.
 
     `first_times` says of each passage whether its customer is new to the merchant. Marks after the last passage are
-    `marks`.
+    `marks`. Unless some entity `counts_names`, those of customers and cards are left out.
     """
 
     __slots__ = ("makes", "origins", "transactions", "words")
 
-    def __init__(self, passages: Sequence[Passage], first_times: Sequence[int], marks: Sequence[Mark] = ()) -> None:
-        self.transactions = [passage.transaction for passage in passages]
+    def __init__(
+        self,
+        passages: Passages,
+        first_times: Sequence[int],
+        marks: Sequence[Mark] = (),
+        *,
+        counts_names: bool = True,
+    ) -> None:
+        self.transactions: Sequence[Transaction] = passages.transactions
         # Whether an event may be the first of an entity; marks and late ones are not.
-        self.makes = [not passage.late for passage in passages]
+        self.makes = [not late for late in passages.late]
         # Source and offset, where a store outside this process may have counted some events already.
-        self.origins: list[tuple[str, int]] | None = None
-        if any([passage.source for passage in passages]):  # noqa: C419 a generator takes three times as long
-            self.origins = [(passage.source, passage.offset) for passage in passages]
-        events = self._events(passages, first_times)
-        due = [(row, passage.due) for row, passage in enumerate(passages) if passage.due]
+        self.origins = passages.origins
+        events = self._events(passages, first_times, counts_names=counts_names)
+        due = [*passages.due, (len(passages), marks)] if marks else passages.due
         # From the end, so that rows before a place still stand where they did.
-        for place, due_there in reversed([*due, (len(passages), marks)]):
+        for place, due_there in reversed(due):
             self._add_marks(due_there, place, events)
         words = [0] * EVENTS_AT
         words += chain.from_iterable(events)
         words[LENGTH], words[EVENTS] = len(words), len(events)
         self.words = array("q", words)
 
-    def _events(self, passages: Sequence[Passage], first_times: Sequence[int]) -> list[tuple[int, ...]]:
+    def _events(self, passages: Passages, first_times: Sequence[int], *, counts_names: bool) -> list[tuple[int, ...]]:
         """The words of each passage, in the order of entity_run.py."""
-        transactions = self.transactions
+        transactions, nothing = self.transactions, repeat(0)
         timestamps_ms = [transaction.timestamp_ms for transaction in transactions]
         amounts = [transaction.base_amount_minor for transaction in transactions]
-        customers = [hash(transaction.user_id) or 1 for transaction in transactions]
-        # As `name_hash` has it, without a call for each.
-        cards = [0 if (card_id := one.card_id) is None else hash(card_id) or 1 for one in transactions]
-        flags = [
-            IS_FIRST_TIME * first_time | IS_LATE * passage.late
-            for passage, first_time in zip(passages, first_times, strict=True)
-        ]
-        nothing = repeat(0)
+        customers: Iterable[int] = nothing
+        cards: Iterable[int] = nothing
+        if counts_names:
+            # As `name_hash` has it, without a call for each.
+            customers = [hash(transaction.user_id) or 1 for transaction in transactions]
+            cards = [0 if (card_id := one.card_id) is None else hash(card_id) or 1 for one in transactions]
+        flags: Iterable[int] = first_times
+        if any(passages.late):
+            flags = [IS_FIRST_TIME * new | IS_LATE * late for new, late in zip(first_times, passages.late, strict=True)]
         # Each of the others has as many as there are passages.
         return list(
             zip(nothing, nothing, count(), timestamps_ms, amounts, customers, cards, flags, strict=False),
@@ -85,10 +90,11 @@ class EntityRun:
 
     def _add_marks(self, marks: Sequence[Mark], place: int, events: list[tuple[int, ...]]) -> None:
         """Let them come before what stands at a place now."""
-        self.transactions[place:place] = [transaction for transaction, _ in marks]
+        transactions = [transaction for transaction, _ in marks]
+        self.transactions = [*self.transactions[:place], *transactions, *self.transactions[place:]]
         self.makes[place:place] = [False] * len(marks)
         if self.origins is not None:
-            self.origins[place:place] = [("", 0)] * len(marks)
+            self.origins = [*self.origins[:place], *[("", 0)] * len(marks), *self.origins[place:]]
         events[place:place] = [
             (0, 0, _NO_ROW, transaction.timestamp_ms, 0, 0, 0, IS_FRAUD * is_fraud) for transaction, is_fraud in marks
         ]
@@ -104,10 +110,8 @@ class EntityPass:
         self._identifier = attrgetter(ENTITY_FIELDS[entity_plan.kind])
         self._empty = EntityState.new("", entity_plan)
         self._fresh_words = empty_words(entity_plan)
-        forget_after_ms, lateness_ms = (
-            min(limit_ms, _NEVER_MS) for limit_ms in (plan.forget_after_ms, plan.allowed_lateness_ms)
-        )
-        numbers = (entity_plan.hop_ms, entity_plan.retention_ms, forget_after_ms, lateness_ms, self._empty.address)
+        limits_ms = entity_plan.retention_ms, plan.forget_after_ms, plan.allowed_lateness_ms
+        numbers = (entity_plan.hop_ms, *limits_ms, self._empty.address)
         # As entity_run.py has it.
         self._same = array("q", (1 + len(numbers) + len(family.parameters), *numbers, *family.parameters))
         self._same_address = self._same.buffer_info()[0]
@@ -135,7 +139,7 @@ class EntityPass:
 
     def mark(self, marks: Sequence[Mark], states: dict[str, EntityState]) -> None:
         """Count, or no longer count, transactions as known fraud with their entities."""
-        self.go(EntityRun((), (), marks), states, _NO_VALUES)
+        self.go(EntityRun(Passages(), (), marks), states, _NO_VALUES)
 
     def _states_met(self, run: EntityRun, states: dict[str, EntityState]) -> list[EntityState | None]:
         """The state of each event. Who is not there yet is, from the first event on that counts."""

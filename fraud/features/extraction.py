@@ -14,7 +14,7 @@ from fraud.features.customer_words import EVENT_ADDRESS, EVENT_THINGS, MERCHANT,
 from fraud.features.entity_pass import EntityPass, EntityRun
 from fraud.features.entity_run import EntityFamily
 from fraud.features.entity_state import EntityState
-from fraud.features.passage import Mark, Passage
+from fraud.features.passage import Mark, Passages
 from fraud.features.plan import ENTITY_FIELDS, ENTITY_KINDS, StatePlan
 from fraud.features.profile_values import ProfileField, ProfileValue, profile_rows
 from fraud.features.run import Run, bound_windows
@@ -26,12 +26,12 @@ EntityStates = dict[str, dict[str, EntityState]]
 
 
 class Passed(NamedTuple):
-    """What was read for n passages: feature values, float64 [n, features]; whether the customer is new to the
-    merchant; and the profile fields that were asked for. Of a passage without a customer they mean nothing.
+    """What was read for n passages: feature values, float64 [n, features]; 1 where the customer is new to the merchant,
+    else 0, int64 [n]; and the profile fields that were asked for. Of one without a customer the others mean nothing.
     """
 
     matrix: Reals
-    first_times: list[bool]
+    first_times: Integers
     profiles: list[list[ProfileValue]]
 
 
@@ -55,6 +55,7 @@ class Extraction:
             else:
                 self._customer_families.append((columns, family))
         self._windows_ms = np.array(plan.customer_windows_ms, np.int64)
+        self._counts_names = any(entity.counts_customers or entity.counts_cards for entity in plan.entities)
         self._kinds = [entity.kind for entity in plan.entities]
         # Where the features stand that are missing without entity windows.
         self.entity_places = [place for place, row in enumerate(feature_set.rows) if row.entity in ENTITY_KINDS]
@@ -77,7 +78,7 @@ class Extraction:
 
     def pass_all(
         self,
-        passages: Sequence[Passage],
+        passages: Passages,
         entities: EntityStates,
         profile_fields: Sequence[ProfileField] = (),
         *,
@@ -87,27 +88,47 @@ class Extraction:
 
         Unless what is read is `wanted`, customers are not read.
         """
-        profiles: list[list[ProfileValue]] = [[] for _ in passages]
-        matrix = np.full((len(passages), len(self.feature_set.names)), MISSING)
-        first_times = np.array([passage.first_time for passage in passages], np.int64)
-        # Nearly always all of them.
-        rows = [row for row, passage in enumerate(passages) if passage.customer is not None]
-        transactions = [passages[row].transaction for row in rows]
-        customers = [customer for passage in passages if (customer := passage.customer) is not None]
-        if customers:
-            run = self._run(transactions, customers, [passages[row].late for row in rows])
-            if wanted:
-                matrix[rows] = self._read(run)
-                for row, values in zip(rows, profile_rows(profile_fields, run, customers), strict=True):
-                    profiles[row] = values
-            if self.plan.detailed:
-                first_times[rows] = _first_times(run.events)
-        entity_run = EntityRun(passages, first_times.tolist())
+        customers = [customer for customer in passages.customers if customer is not None]
+        transactions, late, rows = passages.transactions, passages.late, None
+        if passages.repeated:
+            rows = [row for row in range(len(passages)) if row not in passages.repeated]
+            transactions, late = [transactions[row] for row in rows], [late[row] for row in rows]
+        run = self._run(transactions, customers, late) if customers else None
+        if run is not None and wanted:
+            matrix, profiles = self._read(run), profile_rows(profile_fields, run, customers)
+        else:
+            matrix, profiles = self._unread(len(customers)), [list[ProfileValue]() for _ in customers]
+        first_times = np.zeros(len(customers), np.int64)
+        if run is not None and self.plan.detailed:
+            _find_first_times(run.events, first_times)
+        if rows is not None:
+            matrix, profiles, first_times = self._spread(passages, rows, matrix, profiles, first_times)
+        entity_run = EntityRun(passages, first_times.tolist(), counts_names=self._counts_names)
         for entity_pass in self._passes:
             entity_pass.go(entity_run, entities[entity_pass.kind], matrix)
-        if customers:
+        if run is not None:
             absorb_all(run.events, run.positions, customers, transactions, self.plan, self._shared(entities))
-        return Passed(matrix, first_times.astype(np.bool_).tolist(), profiles)
+        return Passed(matrix, first_times, profiles)
+
+    def _unread(self, count: int) -> Reals:
+        return np.full((count, len(self.feature_set.names)), MISSING)
+
+    def _spread(
+        self,
+        passages: Passages,
+        rows: Sequence[int],
+        matrix: Reals,
+        profiles: list[list[ProfileValue]],
+        first_times: Integers,
+    ) -> tuple[Reals, list[list[ProfileValue]], Integers]:
+        """What was read of the passages with a customer, those at `rows`, as what was read of all of them."""
+        all_values, all_first_times = self._unread(len(passages)), np.zeros(len(passages), np.int64)
+        all_values[rows], all_first_times[rows] = matrix, first_times
+        all_first_times[list(passages.repeated)] = list(passages.repeated.values())
+        all_profiles: list[list[ProfileValue]] = [[] for _ in range(len(passages))]
+        for row, profile in zip(rows, profiles, strict=True):
+            all_profiles[row] = profile
+        return all_values, all_profiles, all_first_times
 
     def _run(
         self, transactions: Sequence[Transaction], customers: Sequence[CustomerState], late: Sequence[bool]
@@ -143,11 +164,9 @@ class Extraction:
 
 
 @compiled
-def _first_times(events: Integers) -> Integers:
-    """1 where the customer is new to the merchant that an event names, else 0; int64 [n]."""
-    first_times = np.zeros(len(events), np.int64)
+def _find_first_times(events: Integers, first_times: Integers) -> None:
+    """Put 1 where the customer is new to the merchant that an event names, int64 [n]."""
     for number in range(len(events)):
         merchant = events[number, EVENT_THINGS + MERCHANT]
         if merchant and not known_entry(integers_at(events[number, EVENT_ADDRESS]), MERCHANT, merchant):
             first_times[number] = 1
-    return first_times

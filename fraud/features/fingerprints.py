@@ -8,6 +8,7 @@ from hashlib import blake2b
 import msgspec
 import numpy as np
 from msgspec.structs import astuple
+from numpy.typing import NDArray
 
 from fraud.transaction import Transaction
 
@@ -22,18 +23,23 @@ _CONTENT = msgspec.msgpack.Encoder(order="deterministic")
 _FIELDS = len(Transaction.__struct_fields__)
 
 
+# Of an event: the fingerprints of its identifier and of its whole content.
+Identity = tuple[int, int]
+
+
 def fingerprint(content: bytes | str) -> int:
     """BLAKE2b (RFC 7693) of `content` (text as UTF-8), 64 bits, as a signed integer."""
-    return _fingerprints([content.encode() if isinstance(content, str) else content])[0]
+    return int(_fingerprints([content.encode() if isinstance(content, str) else content])[0])
 
 
-def identity_fingerprints(transaction: Transaction) -> tuple[int, int]:
+def identity_fingerprints(transaction: Transaction) -> Identity:
     """The fingerprints of its identifier and of its whole content, the same for equal transactions."""
-    return identity_fingerprints_of_each([transaction])[0]
+    [(identifier, content)] = identity_fingerprints_of_each([transaction]).tolist()
+    return identifier, content
 
 
-def identity_fingerprints_of_each(transactions: Sequence[Transaction]) -> list[tuple[int, int]]:
-    """As `identity_fingerprints`, of each transaction."""
+def identity_fingerprints_of_each(transactions: Sequence[Transaction]) -> NDArray[np.int64]:
+    """As `identity_fingerprints`, of each transaction: int64 [n, 2]."""
     contents = []
     end = _FIELDS
     for values in map(astuple, transactions):
@@ -44,14 +50,13 @@ def identity_fingerprints_of_each(transactions: Sequence[Transaction]) -> list[t
             end -= 1
         contents.append(_CONTENT.encode(values[:end]))
     identifiers = [transaction.transaction_id.encode() for transaction in transactions]
-    return list(zip(_fingerprints(identifiers), _fingerprints(contents), strict=True))
+    return np.stack([_fingerprints(identifiers), _fingerprints(contents)], axis=1)
 
 
-def _fingerprints(contents: Iterable[bytes]) -> list[int]:
+def _fingerprints(contents: Iterable[bytes]) -> NDArray[np.int64]:
     digests = bytearray()
     for content in contents:
         digest = _EMPTY.copy()
         digest.update(content)
         digests += digest.digest()
-    numbers: list[int] = np.frombuffer(digests, _SIGNED).tolist()
-    return numbers
+    return np.frombuffer(digests, _SIGNED).astype(np.int64, copy=False)

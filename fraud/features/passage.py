@@ -1,10 +1,9 @@
-"""An authorisation on its way past its customer and its entities."""
+"""Authorisations on their way past their customers and their entities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import msgspec
+from dataclasses import dataclass, field
 
 from fraud.features.customer_state import CustomerState
 from fraud.transaction import Transaction
@@ -13,18 +12,22 @@ from fraud.transaction import Transaction
 Mark = tuple[Transaction, bool]
 
 
-class Passage(msgspec.Struct, frozen=True, gc=False):
-    """An authorisation that is read and then counted; one that is `late` is read and not counted.
+@dataclass(frozen=True)
+class Passages:
+    """Authorisations of different customers, in order, that are read and then counted; one that is `late` is only read.
 
-    `customer` is None for one that its customer has counted before: then `first_time` says whether it was new to its
-    merchant. `source` and `offset` are where it came from: an entity that has counted that offset does not count it
-    again. `due` became known before it.
+    `repeated` are those that their customers have counted before, by their place: whether they were new to their
+    merchants. The others have a customer. `due` became known just before the one at its place, and `origins`, where
+    they are known, are the source and the offset of each: an entity that has counted that offset does not count it
+    again.
     """
 
-    transaction: Transaction
-    customer: CustomerState | None
-    late: bool
-    first_time: bool = False
-    due: Sequence[Mark] = ()
-    source: str = ""
-    offset: int = 0
+    transactions: list[Transaction] = field(default_factory=list)
+    customers: list[CustomerState | None] = field(default_factory=list)
+    late: list[bool] = field(default_factory=list)
+    repeated: dict[int, bool] = field(default_factory=dict)
+    due: list[tuple[int, Sequence[Mark]]] = field(default_factory=list)
+    origins: list[tuple[str, int]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.transactions)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Callable
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from struct import Struct, pack, unpack
 
 import msgspec
 import zstandard
 
 from fraud.features import customer_words as layout
+from fraud.features.customer_identities import ARRIVAL_MS, CONTENT, IDENTIFIER, IDENTITY_WORDS, OWN_MS
 from fraud.features.customer_record import Amounts, Details, amounts_of, details_of, lay_out, rows_of
-from fraud.features.customer_state import CustomerState, RecentIdentities
+from fraud.features.customer_state import CustomerState
 from fraud.features.fingerprints import fingerprint
 from fraud.features.plan import StatePlan
 
@@ -79,7 +80,10 @@ _decode = msgspec.msgpack.Decoder(_Body).decode
 def encode_customer(state: CustomerState, plan: StatePlan) -> bytes:
     """The snapshot of `state`, which was made under `plan`."""
     times_ms, amounts = rows_of(state)
-    identifiers, contents, arrivals_ms, timestamps_ms = state.identities.columns()
+    identities = state.identity_words()
+    identifiers, contents, arrivals_ms, timestamps_ms = (
+        identities[word::IDENTITY_WORDS] for word in (IDENTIFIER, CONTENT, ARRIVAL_MS, OWN_MS)
+    )
     body = _Body(
         sequence=state.sequence,
         newest_ms=state.newest_ms,
@@ -144,7 +148,7 @@ def _restored(body: _Body, plan: StatePlan) -> CustomerState:
     timestamps_ms = [arrival - delay for arrival, delay in zip(arrivals_ms, body.delays_ms, strict=True)]
     for place in body.outside_windows:
         timestamps_ms[place] = -timestamps_ms[place]
-    state.identities = RecentIdentities.of_columns(
-        unpack(f"<{count}q", body.identifiers), unpack(f"<{count}q", body.contents), arrivals_ms, timestamps_ms
-    )
+    identifiers, contents = (unpack(f"<{count}q", packed) for packed in (body.identifiers, body.contents))
+    identities = zip(identifiers, contents, arrivals_ms, timestamps_ms, strict=True)
+    state.put_identities(array("q", list(chain.from_iterable(identities))))
     return state

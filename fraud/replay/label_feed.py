@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fraud.features.table import DAY_MS
 from fraud.labels import resolve_labels
@@ -47,6 +47,8 @@ class FileLabelFeed(WaitingLabels):
         super().__init__()
         self._delay_ms = round(label_delay_days * DAY_MS)
         self._truths: Sequence[GroundTruth | None] = ()
+        # Where the file tells of a fraud.
+        self.following: Collection[int] = ()
 
     def known_at_ms(self, truth: GroundTruth, transaction: Transaction) -> int:
         """When this label is known, UTC milliseconds."""
@@ -55,11 +57,14 @@ class FileLabelFeed(WaitingLabels):
     def begin_batch(self, truths: Sequence[GroundTruth | None]) -> None:
         """What the file says about the messages of the batch that comes next."""
         self._truths = truths
+        self.following = {
+            position for position, truth in enumerate(truths) if truth is not None and truth.label == "fraud"
+        }
 
     def absorbed(self, position: int, transaction: Transaction) -> None:
-        """Let the label of the message at `position` follow, if it is a fraud."""
+        """Let the label of the message at `position`, a fraud, follow."""
         truth = self._truths[position]
-        if truth is None or truth.label != "fraud":
+        if truth is None:
             return
         known_at_ms = self.known_at_ms(truth, transaction)
         label = Label(

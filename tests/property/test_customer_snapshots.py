@@ -18,7 +18,8 @@ from fraud.bootstrap import state_limits
 from fraud.features import FEATURE_SETS, feature_set
 from fraud.features.customer_record import Amounts, Things, amounts_of, details_of, lay_out, rows_of
 from fraud.features.customer_state import CustomerState
-from fraud.features.extraction import Extraction, Passage
+from fraud.features.extraction import Extraction
+from fraud.features.passage import Passages
 from fraud.features.plan import ENTITY_KINDS, StatePlan
 from fraud.features.profile_values import PROFILE_FIELDS
 from fraud.features.snapshot import (
@@ -51,8 +52,8 @@ def profile_values(state: CustomerState, plan: StatePlan, settings: Settings) ->
     last = admission(settings).admit(payment("last", 100 * HOUR_MS))
     fields = [field for field in PROFILE_FIELDS.values() if plan.detailed or not field.detailed]
     extraction = Extraction(feature_set("default" if plan.detailed else "handbook"), plan, 2)
-    passage, nobody = Passage(last, deepcopy(state), late=True), {kind: {} for kind in ENTITY_KINDS}
-    return extraction.pass_all([passage], nobody, fields).profiles
+    passages, nobody = Passages([last], [deepcopy(state)], [True]), {kind: {} for kind in ENTITY_KINDS}
+    return extraction.pass_all(passages, nobody, fields).profiles
 
 
 def compare(sequence: Sequence, cuts: set[int], settings: Settings, feature_set_name: str) -> None:
@@ -69,7 +70,7 @@ def compare(sequence: Sequence, cuts: set[int], settings: Settings, feature_set_
     for user_id, state in states_of(undisturbed).items():
         other = left[user_id]
         assert (other.sequence, other.newest_ms) == (state.sequence, state.newest_ms)
-        assert other.identities.columns() == state.identities.columns()
+        assert other.identity_words() == state.identity_words()
         assert profile_values(other, plan, settings) == profile_values(state, plan, settings)
         assert encode_customer(other, plan) == encode_customer(state, plan)
 

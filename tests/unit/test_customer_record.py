@@ -9,6 +9,7 @@ from payments import DAY_MS, HOUR_MS, Bench, admission, payment
 
 from fraud.bootstrap import state_limits
 from fraud.features import feature_set
+from fraud.features.customer_identities import ARRIVAL_MS, IDENTIFIER, IDENTITY_WORDS, OWN_MS
 from fraud.features.customer_record import amounts_of, details_of, rows_of
 from fraud.features.customer_state import CustomerState
 from fraud.features.extraction import CustomerStates, Extraction
@@ -66,8 +67,8 @@ def test_history_folded_in_gives_the_state_that_the_pipeline_left() -> None:
     assert details is not None
     assert details.merchants.rows == bytes([0, 0])
     assert amounts_of(folded) == amounts_of(left)
-    identifiers, _, arrivals_ms, timestamps_ms = folded.identities.columns()
-    assert (identifiers, arrivals_ms, timestamps_ms) == tuple(left.identities.columns()[place] for place in (0, 2, 3))
+    for word in (IDENTIFIER, ARRIVAL_MS, OWN_MS):
+        assert folded.identity_words()[word::IDENTITY_WORDS] == left.identity_words()[word::IDENTITY_WORDS]
 
 
 def test_a_forgotten_customer_goes_on_counting() -> None:

@@ -13,7 +13,7 @@ from payments import HOUR_MS, MINUTE_MS, START_MS, Bench, admission, typed_rows
 
 from fraud.features import FEATURE_SETS, UnknownFeatureSetError, feature_set
 from fraud.features.extraction import Extraction
-from fraud.features.passage import Passage
+from fraud.features.passage import Passages
 from fraud.features.plan import ENTITY_KINDS
 from fraud.features.table import Feature, FeatureSet, StateLimits, Value
 from fraud.rule_inputs import rule_names
@@ -42,7 +42,7 @@ def first_values(name: str) -> dict[str, Value]:
     chosen = feature_set(name)
     extraction = Extraction(chosen, chosen.plan(StateLimits()), 2)
     customer = extraction.customer(EMPTY.user_id, EMPTY.timestamp_ms, {})
-    matrix = extraction.pass_all([Passage(EMPTY, customer, late=False)], {kind: {} for kind in ENTITY_KINDS}).matrix
+    matrix = extraction.pass_all(Passages([EMPTY], [customer], [False]), {kind: {} for kind in ENTITY_KINDS}).matrix
     return dict(zip(chosen.names, typed_rows(chosen, matrix)[0], strict=True))
 
 
@@ -108,13 +108,13 @@ def test_reading_values_changes_nothing(name: str) -> None:
         transaction = admit(message)
         customer = extraction.customer(transaction.user_id, transaction.timestamp_ms, customers)
         # One that is late is read and not counted; what no window reaches any more is dropped before.
-        read = Passage(transaction, customer, late=True)
-        extraction.pass_all([read], states)
+        read = Passages([transaction], [customer], [True])
+        extraction.pass_all(read, states)
         before = snapshot([customer, states])
-        first, second = extraction.pass_all([read], states), extraction.pass_all([read], states)
+        first, second = extraction.pass_all(read, states), extraction.pass_all(read, states)
         assert first.matrix.tobytes() == second.matrix.tobytes()
         assert snapshot([customer, states]) == before
-        extraction.pass_all([Passage(transaction, customer, late=False)], states)
+        extraction.pass_all(Passages([transaction], [customer], [False]), states)
 
 
 def snapshot(thing: object) -> object:

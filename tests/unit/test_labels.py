@@ -85,7 +85,7 @@ def fed(*truths: GroundTruth | None) -> FileLabelFeed:
     """A feed with a delay of 7 days that has absorbed a transaction for each truth, an hour apart."""
     feed = FileLabelFeed(7)
     feed.begin_batch(truths)
-    for position in range(len(truths)):
+    for position in sorted(feed.following):
         feed.absorbed(position, transaction(f"t{position}", position * 3_600_000))
     return feed
 

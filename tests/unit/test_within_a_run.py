@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 import pytest
-from entity_runs import LIMITS, States, at_terminal, content, go, passage, passes
+from entity_runs import LIMITS, Passage, States, at_terminal, content, go, passage, passes
 from payments import DAY_MS, HOUR_MS, MINUTE_MS, START_MS
 
 from fraud.features import feature_set
@@ -16,7 +15,6 @@ from fraud.features.compiled import name_hash
 from fraud.features.entity_pass import EntityPass
 from fraud.features.entity_state import EntityState
 from fraud.features.entity_words import CARDS, CUSTOMERS, DISTINCT_CAP, FRAUDS, ROWS, with_room
-from fraud.features.passage import Passage
 from fraud.features.plan import EntityPlan
 from fraud.features.table import FeatureSet
 
@@ -117,14 +115,14 @@ def test_what_a_store_has_counted_is_not_counted_again(offset: int, count: int) 
     state = EntityState.new("t", next(plan for plan in _plans() if plan.kind == "terminal"))
     state.absorb(START_MS, 100, "user 0", None, False, next(plan for plan in _plans() if plan.kind == "terminal"))
     state.absorbed_offsets = {"topic:0": 5}
-    told = msgspec.structs.replace(passage(at_terminal(1, START_MS + 1)), source="topic:0", offset=offset)
+    told = replace(passage(at_terminal(1, START_MS + 1)), origin=("topic:0", offset))
     run([told], {"t": state})
     assert state.counts[-1] == count
     # From another source it has counted nothing; and who was forgotten counts everything.
-    run([msgspec.structs.replace(told, source="topic:1"), told], {"t": state})
+    run([replace(told, origin=("topic:1", offset)), told], {"t": state})
     assert state.counts[-1] == count + 1 + (offset == 6)
     revived = at_terminal(2, START_MS + 2 + LIMITS.forget_after_ms)
-    run([msgspec.structs.replace(told, transaction=revived, offset=5)], {"t": state})
+    run([replace(told, transaction=revived, origin=("topic:0", 5))], {"t": state})
     assert (state.counts[-1], state.absorbed_offsets) == (1, None)
 
 
