@@ -101,6 +101,17 @@ def _copy(_typing_context: Any, _target: Any, _source: Any, _count: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def trailing_zeros(_typing_context: Any, _word: Any) -> Any:
+    """How many bits stand below the lowest one that is set, of an unsigned word in which one is."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        counted = builder.cttz(arguments[0], cgutils.true_bit)
+        return context.cast(builder, counted, signature.args[0], types.int64)
+
+    return types.int64(_word), generate
+
+
 @inlined
 def copy_bytes(source: Octets, start: int, end: int, target: Octets, at: int) -> int:
     """Copy bytes from `start` until `end` to the place `at` of another array; where they end there.

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fraud.features.compiled import Integers, compiled, trailing_zeros
+
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
 
-# Leaves of one tree that fit in one machine word, the widest mask that numpy can AND.
+# Leaves of one tree that fit in one machine word, the widest mask that there is.
 MASK_MAX_LEAVES = 64
 # Beyond this the mask tables leave every cache and walking the trees is faster (docs/models.md has the figures).
 MASK_TABLE_MAX_BYTES = 32 * 1024 * 1024
-# Rows at a time: the scratch arrays of 100 trees with 32 leaves (200 KB each) stay in a core's second level cache.
-MASK_BLOCK_ROWS = 512
-# The walk keeps an index for each row and tree: 128 rows of 100 trees are 50 KB.
-WALK_BLOCK_ROWS = 128
+# Rows at a time: the values of 100 trees (400 KB) stay in a core's second level cache until they are added.
+BLOCK_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -117,34 +117,59 @@ class MaskScorer:
         values = np.zeros((self._tree_count, width))
         for tree, nodes in enumerate(leaves):
             values[tree, : len(nodes)] = trees.value[nodes]
-        self._values = values.ravel()
-        self._value_offsets = np.arange(self._tree_count, dtype=np.intp) * width
-        self._tables = [
-            (feature, *_mask_table(found, self._tree_count, self._word))
-            for feature, found in sorted(conditions.items())
-        ]
+        self._values = values
+        self._every_leaf = self._word.type(np.iinfo(self._word).max)
+        features = sorted(conditions)
+        tables = [_mask_table(conditions[feature], self._tree_count, self._word) for feature in features]
+        self._features = np.array(features, dtype=np.int64)
+        # The bounds of all features one after the other, and where those of each start.
+        self._starts = np.cumsum([0, *(len(bounds) for bounds, _ in tables)])
+        self._bounds = np.concatenate([np.empty(0), *(bounds for bounds, _ in tables)])
+        self._table = np.concatenate([np.empty((0, self._tree_count), self._word), *(table for _, table in tables)])
 
     def raw_scores(self, matrix: FloatArray) -> FloatArray:
         """Sum of the leaf values and the offset for `matrix`, float64 [rows, features]; float64 [rows]."""
         scores = np.empty(len(matrix))
-        for start in range(0, len(matrix), MASK_BLOCK_ROWS):
-            block = self._trees.inputs(matrix[start : start + MASK_BLOCK_ROWS])
-            scores[start : start + MASK_BLOCK_ROWS] = self._score_block(np.ascontiguousarray(block.T))
-        return scores
+        for start in range(0, len(matrix), BLOCK_ROWS):
+            block = np.ascontiguousarray(self._trees.inputs(matrix[start : start + BLOCK_ROWS]))
+            reached = np.empty((len(block), self._tree_count))
+            _find_reached(
+                block, self._features, self._starts, self._bounds, self._table, self._every_leaf, self._values, reached
+            )
+            scores[start : start + BLOCK_ROWS] = reached.sum(axis=1)
+        return scores + self._trees.offset
 
-    def _score_block(self, columns: FloatArray) -> FloatArray:
-        shape = (columns.shape[1], self._tree_count)
-        masks: npt.NDArray[Any] = np.full(shape, np.iinfo(self._word).max, dtype=self._word)
-        table_rows = np.empty(shape, dtype=self._word)
-        for feature, bounds, table in self._tables:
-            # "clip" only spares the bounds check: every position that the search can answer is in the table.
-            table.take(bounds.searchsorted(columns[feature]), axis=0, out=table_rows, mode="clip")
-            np.bitwise_and(masks, table_rows, out=masks)
-        # The bits below the lowest set one, counted: its position.
-        lowest = np.bitwise_count(~masks & (masks - self._word.type(1)))
-        reached = self._values.take(lowest + self._value_offsets, mode="clip")
-        sums: FloatArray = reached.sum(axis=1)
-        return sums + self._trees.offset
+
+@compiled
+def _find_reached(
+    block: FloatArray,
+    features: Integers,
+    starts: Integers,
+    bounds: FloatArray,
+    table: npt.NDArray[Any],
+    every_leaf: int,
+    values: FloatArray,
+    reached: FloatArray,
+) -> None:
+    """Fill `reached`, float64 [rows, trees], with the value of the leaf that each row of a block reaches."""
+    masks = np.empty(table.shape[1], table.dtype)
+    for row in range(len(block)):
+        masks[:] = every_leaf
+        for number in range(len(features)):
+            value = block[row, features[number]]
+            # The last two bounds are infinity, for all above the thresholds, and the missing value. Halving without a
+            # branch: which way it goes cannot be foreseen, and a wrong guess costs more than the comparison.
+            place, left = starts[number], starts[number + 1] - 1 - starts[number]
+            while left > 1:
+                half = left // 2
+                place += half * (bounds[place + half - 1] < value)
+                left -= half
+            if np.isnan(value):
+                place = starts[number + 1] - 1
+            for tree in range(len(masks)):
+                masks[tree] &= table[place, tree]
+        for tree in range(len(masks)):
+            reached[row, tree] = values[tree, trailing_zeros(masks[tree])]
 
 
 @dataclass(frozen=True)
@@ -203,7 +228,7 @@ def _mask_table(
 ) -> tuple[FloatArray, npt.NDArray[Any]]:
     """Sorted bounds, and for each interval between them (the last one is the missing value) a mask for each tree."""
     thresholds = np.unique([condition.threshold for condition in conditions])
-    # Searched from the left, infinity answers for everything above the last threshold and NaN for NaN.
+    # Infinity stands for everything above the last threshold, and NaN for NaN.
     bounds = np.concatenate([thresholds, [np.inf, np.nan]])
     table = np.full((len(bounds), tree_count), np.iinfo(word).max, dtype=word)
     for condition in conditions:
@@ -216,53 +241,50 @@ def _mask_table(
 
 
 class WalkScorer:
-    """Scores by walking all trees of a block of rows together, one level at a time.
-
-    For trees with too many leaves for masks.
-    """
+    """Scores by walking the trees from their roots: for those with too many leaves for masks."""
 
     def __init__(self, trees: Trees) -> None:
         self._trees = trees
-        own = np.arange(len(trees.left), dtype=np.int32)
-        # A leaf stays where it is, whatever it is compared with.
-        self._threshold = np.where(trees.left == own, np.inf, trees.threshold)
-        self._feature = np.where(trees.left == own, 0, trees.feature).astype(np.int32)
-        self._children = np.stack([trees.left, trees.right], axis=1).ravel()
-        self._depth = _depth(trees)
 
     def raw_scores(self, matrix: FloatArray) -> FloatArray:
         """Sum of the leaf values and the offset for `matrix`, float64 [rows, features]; float64 [rows]."""
-        scores = np.empty(len(matrix))
-        for start in range(0, len(matrix), WALK_BLOCK_ROWS):
-            block = np.ascontiguousarray(self._trees.inputs(matrix[start : start + WALK_BLOCK_ROWS]))
-            scores[start : start + WALK_BLOCK_ROWS] = self._score_block(block)
-        return scores
-
-    def _score_block(self, block: FloatArray) -> FloatArray:
         trees = self._trees
-        values = block.ravel()
-        row_offsets = (np.arange(len(block), dtype=np.int32) * trees.feature_count)[:, None]
-        node = np.broadcast_to(trees.roots, (len(block), len(trees.roots)))
-        for _ in range(self._depth):
-            value = values.take(self._feature.take(node) + row_offsets)
-            goes_left = value <= self._threshold.take(node)
-            goes_left |= np.isnan(value) & trees.missing_goes_left.take(node)
-            node = self._children.take(node * 2 + ~goes_left)
-        sums: FloatArray = trees.value.take(node).sum(axis=1)
-        return sums + trees.offset
+        scores = np.empty(len(matrix))
+        for start in range(0, len(matrix), BLOCK_ROWS):
+            block = np.ascontiguousarray(trees.inputs(matrix[start : start + BLOCK_ROWS]))
+            reached = np.empty((len(block), len(trees.roots)))
+            _walk(
+                block,
+                trees.roots,
+                (trees.feature, trees.left, trees.right),
+                (trees.threshold, trees.value),
+                trees.missing_goes_left,
+                reached,
+            )
+            scores[start : start + BLOCK_ROWS] = reached.sum(axis=1)
+        return scores + trees.offset
 
 
-def _depth(trees: Trees) -> int:
-    """Levels below the root of the deepest tree."""
-    node, depth = trees.roots, 0
-    own = np.arange(len(trees.left), dtype=np.int32)
-    inner = trees.left != own
-    node = node[inner[node]]
-    while len(node):
-        depth += 1
-        node = np.concatenate([trees.left[node], trees.right[node]])
-        node = node[inner[node]]
-    return depth
+@compiled
+def _walk(
+    block: FloatArray,
+    roots: IndexArray,
+    nodes: tuple[IndexArray, IndexArray, IndexArray],
+    numbers: tuple[FloatArray, FloatArray],
+    missing_goes_left: BoolArray,
+    reached: FloatArray,
+) -> None:
+    """Fill `reached`, float64 [rows, trees], as `_find_reached` does."""
+    feature, left, right = nodes
+    threshold, leaf_value = numbers
+    for row in range(len(block)):
+        for tree in range(len(roots)):
+            node = roots[tree]
+            while left[node] != node:
+                value = block[row, feature[node]]
+                goes_left = value <= threshold[node] or (np.isnan(value) and missing_goes_left[node])
+                node = left[node] if goes_left else right[node]
+            reached[row, tree] = leaf_value[node]
 
 
 def tree_scorer(trees: Trees) -> MaskScorer | WalkScorer:
