@@ -97,27 +97,19 @@ class DecisionText:
         self._rows = JsonRows(object_parts({name: columns[name] for name in Decision.__struct_fields__}))
 
     def _profile_places(self) -> list[Place]:
-        number, text, places = self._feature_columns.stop, len(_TEXTS), []
-        for field in self._profile_fields:
-            if field.kind == "text":
-                places.append(Place(TEXT, text))
-                text += 1
-            else:
-                places.append(Place(INTEGER if field.counts else REAL, number))
-                number += 1
-        return places
+        """A text stands behind the others, and nothing in its column of numbers."""
+        return [
+            Place(TEXT, len(_TEXTS))
+            if field.kind == "text"
+            else Place(INTEGER if field.counts else REAL, self._feature_columns.stop + number)
+            for number, field in enumerate(self._profile_fields)
+        ]
 
     def of_each(self, batch: GatheredBatch, verdicts: Verdicts) -> list[bytes]:
         """The canonical bytes of the decision about each row of a batch."""
-        # An empty batch has no columns.
-        profile = list(zip(self._profile_fields, batch.profile_columns, strict=False))
-        numbers = [column for field, column in profile if field.kind == "number"]
-        texts = [column for field, column in profile if field.kind == "text"]
-        return self._rows.of_each(self._numbers(batch, verdicts, numbers), _texts(batch, verdicts, texts))
+        return self._rows.of_each(self._numbers(batch, verdicts), _texts(batch, verdicts))
 
-    def _numbers(
-        self, batch: GatheredBatch, verdicts: Verdicts, profile: Sequence[Sequence[object]]
-    ) -> NDArray[np.float64]:
+    def _numbers(self, batch: GatheredBatch, verdicts: Verdicts) -> NDArray[np.float64]:
         columns = {
             # Amounts and times are far below the integers that a float64 does not hold.
             "amount_minor": batch.amounts_minor,
@@ -127,16 +119,16 @@ class DecisionText:
             "score": verdicts.scores,
             "timestamp": batch.timestamps_ms,
         }
-        numbers = np.empty((len(batch.transactions), self._feature_columns.stop + len(profile)))
+        first_of_profile = self._feature_columns.stop
+        numbers = np.empty((len(batch.transactions), first_of_profile + len(self._profile_fields)))
         for column, name in enumerate(_NUMBERS):
             numbers[:, column] = columns[name]
         numbers[:, self._feature_columns] = batch.matrix
-        for column, values in enumerate(profile, start=self._feature_columns.stop):
-            numbers[:, column] = np.array(values, dtype=np.float64)
+        numbers[:, first_of_profile:] = batch.profiles.numbers
         return numbers
 
 
-def _texts(batch: GatheredBatch, verdicts: Verdicts, profile: Sequence[Sequence[object]]) -> Texts:
+def _texts(batch: GatheredBatch, verdicts: Verdicts) -> Texts:
     count = len(batch.transactions)
     every = np.arange(count)
     # About most rows nothing is said: they share the first text of each kind, an empty list.
@@ -155,4 +147,5 @@ def _texts(batch: GatheredBatch, verdicts: Verdicts, profile: Sequence[Sequence[
         "rule_hits": ([[], *(finding.rule_hits for finding in findings)], said),
         "score_reasons": ([[], *(finding.score_reasons for finding in findings)], said),
     }
-    return json_texts(count, [*(columns[name] for name in _TEXTS), *((values, every) for values in profile)])
+    profile = [(batch.profiles.texts, every)] if batch.profiles.texts else []
+    return json_texts(count, [*(columns[name] for name in _TEXTS), *profile])

@@ -15,7 +15,7 @@ from fraud.features.customer_state import NEW, SAME_AGAIN, CustomerState
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
 from fraud.features.fingerprints import Identity, identity_fingerprints, identity_fingerprints_of_each
 from fraud.features.plan import ENTITY_KINDS
-from fraud.features.profile_values import PROFILE_FIELDS
+from fraud.features.profile_values import PROFILE_FIELDS, Profiles
 from fraud.features.rotation import Rotation
 from fraud.features.table import MISSING
 from fraud.ports import (
@@ -259,7 +259,7 @@ class Pipeline:
         return GatheredBatch(
             progress.transactions,
             matrix,
-            progress.profiles,
+            Profiles.joined(self._route.profile_fields, progress.profiles),
             np.array(progress.late, dtype=np.bool_),
             degraded,
         )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud.decision import Scalar
-from fraud.features.profile_values import PROFILE_FIELDS, ProfileValue
+from fraud.features.profile_values import PROFILE_FIELDS, Profiles
 from fraud.features.table import FeatureSet, typed
 from fraud.rules.values import SCORE, Kind
 from fraud.transaction import Transaction
@@ -45,13 +45,13 @@ _DTYPES: dict[Kind, Any] = {Kind.NUMBER: np.float64, Kind.BOOLEAN: np.float64, K
 class GatheredBatch:
     """n transactions to decide, in order of arrival, with what was read of the state before each.
 
-    `matrix` are the feature values, float64 [n, features]; `profiles` n lists of the profile fields that the pipeline
-    was asked for; `late` bool [n]. `degraded` names the parts that were away: what they would have given is missing.
+    `matrix` are the feature values, float64 [n, features]; `profiles` the profile fields that the pipeline was asked
+    for; `late` bool [n]. `degraded` names the parts that were away: what they would have given is missing.
     """
 
     transactions: Sequence[Transaction]
     matrix: NDArray[np.float64]
-    profiles: Sequence[Sequence[ProfileValue]]
+    profiles: Profiles
     late: NDArray[np.bool_]
     degraded: tuple[str, ...] = ()
 
@@ -86,11 +86,6 @@ class GatheredBatch:
     def base_amounts_minor(self) -> NDArray[np.int64]:
         """Amounts in the base currency, int64 [n]."""
         return np.array([transaction.base_amount_minor for transaction in self.transactions], dtype=np.int64)
-
-    @cached_property
-    def profile_columns(self) -> list[tuple[ProfileValue, ...]]:
-        """The values of each profile field; none of a batch without transactions."""
-        return list(zip(*self.profiles, strict=True))
 
 
 def rule_names(feature_set: FeatureSet, attribute_kinds: Mapping[str, str], *, detailed: bool) -> dict[str, Kind]:
@@ -134,7 +129,7 @@ class RuleInputs:
         self._minor_units = 10**base_exponent
         others = sorted(reads - {SCORE} - self._features.keys() - self._profiles.keys())
         self._transactions = {name: self._reader(name) for name in others}
-        self._dtypes = {name: _DTYPES[kinds[name]] for name in (*others, *self._profiles)}
+        self._dtypes = {name: _DTYPES[kinds[name]] for name in others}
 
     def _reader(self, name: str) -> Read:
         minor_units = self._minor_units
@@ -157,11 +152,20 @@ class RuleInputs:
         for name, place in self._features.items():
             columns[name] = batch.matrix[:, place]
         for name, place in self._profiles.items():
-            values = batch.profile_columns[place] if batch.profiles else ()
-            columns[name] = np.array(values, dtype=self._dtypes[name])
+            is_text = batch.profiles.fields[place].kind == "text"
+            columns[name] = np.array(batch.profiles.texts, object) if is_text else batch.profiles.numbers[:, place]
         for name, read in self._transactions.items():
-            columns[name] = np.array([read(transaction) for transaction in batch.transactions], self._dtypes[name])
+            columns[name] = self._column(name, read, batch)
         return columns
+
+    def _column(self, name: str, read: Read, batch: GatheredBatch) -> NDArray[Any]:
+        # What `read` says of each transaction, from what others need as arrays anyway.
+        if name == "amount":
+            amounts: NDArray[np.float64] = batch.base_amounts_minor / self._minor_units
+            return amounts
+        if name == "hour_of_day":
+            return (batch.timestamps_ms // HOUR_MS % 24).astype(np.float64)
+        return np.array([read(transaction) for transaction in batch.transactions], self._dtypes[name])
 
     def value(self, name: str, batch: GatheredBatch, row: int, score: float | None) -> Scalar:
         """The value of one name in one row, as it stands in a decision."""
@@ -171,5 +175,5 @@ class RuleInputs:
             place = self._features[name]
             return typed(self._feature_rows[place].kind, batch.matrix[row, place].item())
         if name in self._profiles:
-            return batch.profiles[row][self._profiles[name]]
+            return batch.profiles.value(row, self._profiles[name])
         return self._transactions[name](batch.transactions[row])

@@ -26,7 +26,7 @@ from fraud.features.extraction import CustomerStates, EntityStates, Extraction
 from fraud.features.fingerprints import Identity, fingerprint, identity_fingerprints
 from fraud.features.passage import Mark, Passages
 from fraud.features.plan import StatePlan
-from fraud.features.profile_values import ProfileField, ProfileValue
+from fraud.features.profile_values import ProfileField, Profiles
 from fraud.features.rotation import Rotation
 from fraud.ports import EntityEvent, LabelFeed, Origin, StoredDecision
 from fraud.transaction import InvalidTransactionError, Transaction
@@ -91,12 +91,12 @@ class LiveBatch:
 
 @dataclass
 class Progress:
-    """What the walk collects; the first five are of what is decided, `matrices` the feature values run by run."""
+    """What the walk collects; the first five are of what is decided, `matrices` and `profiles` run by run."""
 
     positions: list[int] = field(default_factory=list)
     transactions: list[Transaction] = field(default_factory=list)
     matrices: list[Reals] = field(default_factory=list)
-    profiles: list[list[ProfileValue]] = field(default_factory=list)
+    profiles: list[Profiles] = field(default_factory=list)
     late: list[bool] = field(default_factory=list)
     refused: list[tuple[int, InvalidTransactionError]] = field(default_factory=list)
     duplicates: list[int] = field(default_factory=list)
@@ -167,10 +167,10 @@ class Walk:
             )
             if len(self._decided) == len(passages):
                 progress.matrices.append(passed.matrix)
-                progress.profiles += passed.profiles
+                progress.profiles.append(passed.profiles)
             else:
                 progress.matrices.append(passed.matrix[self._decided])
-                progress.profiles += [passed.profiles[number] for number in self._decided]
+                progress.profiles.append(passed.profiles.at(self._decided))
             if progress.live is not None:
                 first_times = passed.first_times.astype(np.bool_).tolist()
         self._extraction.mark(self._due, self._entities)

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from fraud.decision import ACTIONS, BLOCK, Scalar
+from fraud.features.profile_values import PROFILE_FIELDS, Profiles
 from fraud.features.table import FeatureSet
 from fraud.labels import resolve_labels
 from fraud.ports import StoredDecision
@@ -236,7 +237,8 @@ def _block(
     transactions = [row.transaction for row in rows]
     matrix = np.array([row.features for row in rows], dtype=np.float64)
     names = () if inputs is None else inputs.profile_names
-    profiles = [[row.profile[name] for name in names] for row in rows]
+    fields = [PROFILE_FIELDS[name] for name in names]
+    profiles = Profiles.of_rows(fields, [[row.profile[name] for name in names] for row in rows])
     gathered = GatheredBatch(transactions, matrix, profiles, np.zeros(len(rows), dtype=np.bool_))
     return FeatureBlock(
         gathered=gathered,

@@ -16,7 +16,7 @@ from fraud.features.entity_run import EntityFamily
 from fraud.features.entity_state import EntityState
 from fraud.features.passage import Mark, Passages
 from fraud.features.plan import ENTITY_FIELDS, ENTITY_KINDS, StatePlan
-from fraud.features.profile_values import ProfileField, ProfileValue, profile_rows
+from fraud.features.profile_values import ProfileField, Profiles, read_profiles
 from fraud.features.run import Run, bound_windows
 from fraud.features.table import MISSING, CustomerFamily, FeatureSet
 from fraud.transaction import Transaction
@@ -32,7 +32,7 @@ class Passed(NamedTuple):
 
     matrix: Reals
     first_times: Integers
-    profiles: list[list[ProfileValue]]
+    profiles: Profiles
 
 
 class Extraction:
@@ -95,14 +95,14 @@ class Extraction:
             transactions, late = [transactions[row] for row in rows], [late[row] for row in rows]
         run = self._run(transactions, customers, late) if customers else None
         if run is not None and wanted:
-            matrix, profiles = self._read(run), profile_rows(profile_fields, run, customers)
+            matrix, profiles = self._read(run), read_profiles(profile_fields, run, customers)
         else:
-            matrix, profiles = self._unread(len(customers)), [list[ProfileValue]() for _ in customers]
+            matrix, profiles = self._unread(len(customers)), Profiles.missing(profile_fields, len(customers))
         first_times = np.zeros(len(customers), np.int64)
         if run is not None and self.plan.detailed:
             _find_first_times(run.events, first_times)
         if rows is not None:
-            matrix, profiles, first_times = self._spread(passages, rows, matrix, profiles, first_times)
+            matrix, first_times, profiles = self._spread(passages, rows, Passed(matrix, first_times, profiles))
         entity_run = EntityRun(passages, first_times.tolist(), counts_names=self._counts_names)
         for entity_pass in self._passes:
             entity_pass.go(entity_run, entities[entity_pass.kind], matrix)
@@ -113,22 +113,16 @@ class Extraction:
     def _unread(self, count: int) -> Reals:
         return np.full((count, len(self.feature_set.names)), MISSING)
 
-    def _spread(
-        self,
-        passages: Passages,
-        rows: Sequence[int],
-        matrix: Reals,
-        profiles: list[list[ProfileValue]],
-        first_times: Integers,
-    ) -> tuple[Reals, list[list[ProfileValue]], Integers]:
+    def _spread(self, passages: Passages, rows: Sequence[int], read: Passed) -> Passed:
         """What was read of the passages with a customer, those at `rows`, as what was read of all of them."""
-        all_values, all_first_times = self._unread(len(passages)), np.zeros(len(passages), np.int64)
-        all_values[rows], all_first_times[rows] = matrix, first_times
-        all_first_times[list(passages.repeated)] = list(passages.repeated.values())
-        all_profiles: list[list[ProfileValue]] = [[] for _ in range(len(passages))]
-        for row, profile in zip(rows, profiles, strict=True):
-            all_profiles[row] = profile
-        return all_values, all_profiles, all_first_times
+        matrix, first_times = self._unread(len(passages)), np.zeros(len(passages), np.int64)
+        matrix[rows], first_times[rows] = read.matrix, read.first_times
+        first_times[list(passages.repeated)] = list(passages.repeated.values())
+        # Of one without a customer any will do.
+        places = np.zeros(len(passages), np.int64)
+        places[rows] = range(len(rows))
+        profiles = read.profiles.at(places.tolist()) if rows else Profiles.missing(read.profiles.fields, len(passages))
+        return Passed(matrix, first_times, profiles)
 
     def _run(
         self, transactions: Sequence[Transaction], customers: Sequence[CustomerState], late: Sequence[bool]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isnan, nan
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from fraud.features.customer_words import (
     TOTAL,
 )
 from fraud.features.run import Run
-from fraud.features.table import DAY_MS
+from fraud.features.table import DAY_MS, typed
 from fraud.features.wide_integers import ratio
 
 ProfileValue = float | int | str | None
@@ -81,21 +82,68 @@ def _known(words: Integers, table: int) -> int:
     return int(words[TABLES_AT + TABLE_WORDS * table + KNOWN])
 
 
-def profile_rows(
-    fields: Sequence[ProfileField], run: Run, customers: Sequence[CustomerState]
-) -> list[list[ProfileValue]]:
-    """The values of these fields for each transaction of a run; missing is None."""
-    if not fields:
-        return [[] for _ in customers]
-    numbers = np.empty((len(customers), _NUMBERS))
-    _read(run, numbers)
-    columns: list[list[float]] = numbers.T.tolist()
-    countries = [customer.home_country for customer in customers]
-    read = [countries if field.kind == "text" else _values(field, columns[field.column]) for field in fields]
-    return list(map(list, zip(*read, strict=True)))
+class Profiles(NamedTuple):
+    """The values of profile fields of n transactions.
+
+    `numbers` float64 [n, fields], not a number for what is missing and for texts; `texts` those of the one field that
+    is a text, empty where nobody asks for it.
+    """
+
+    fields: tuple[ProfileField, ...]
+    numbers: Reals
+    texts: Sequence[str | None]
+
+    @staticmethod
+    def missing(fields: Sequence[ProfileField], count: int) -> Profiles:
+        """Nothing is known of any of these."""
+        texts = [None] * count if _has_text(fields) else []
+        return Profiles(tuple(fields), np.full((count, len(fields)), nan), texts)
+
+    @staticmethod
+    def of_rows(fields: Sequence[ProfileField], rows: Sequence[Sequence[ProfileValue]]) -> Profiles:
+        """From the values of each transaction in turn; missing is None."""
+        profiles = Profiles.missing(fields, len(rows))
+        texts = list(profiles.texts)
+        for number, row in enumerate(rows):
+            for place, (field, value) in enumerate(zip(fields, row, strict=True)):
+                if field.kind == "text":
+                    texts[number] = None if value is None else str(value)
+                elif value is not None:
+                    profiles.numbers[number, place] = value
+        return profiles._replace(texts=texts)
+
+    @staticmethod
+    def joined(fields: Sequence[ProfileField], parts: Sequence[Profiles]) -> Profiles:
+        """All of them, one after the other."""
+        numbers = np.concatenate([np.empty((0, len(fields))), *(part.numbers for part in parts)])
+        return Profiles(tuple(fields), numbers, list(chain.from_iterable(part.texts for part in parts)))
+
+    def at(self, rows: Sequence[int]) -> Profiles:
+        """Those of some transactions."""
+        return self._replace(numbers=self.numbers[rows], texts=[self.texts[row] for row in rows] if self.texts else [])
+
+    def value(self, row: int, place: int) -> ProfileValue:
+        """One value, missing is None."""
+        field = self.fields[place]
+        if field.kind == "text":
+            return self.texts[row]
+        number = self.numbers[row, place].item()
+        return None if isnan(number) else typed("integer" if field.counts else "number", number)
 
 
-def _values(field: ProfileField, numbers: list[float]) -> Sequence[ProfileValue]:
-    if field.counts:
-        return list(map(int, numbers))
-    return [None if isnan(number) else number for number in numbers]
+def _has_text(fields: Sequence[ProfileField]) -> bool:
+    return any(field.kind == "text" for field in fields)
+
+
+def read_profiles(fields: Sequence[ProfileField], run: Run, customers: Sequence[CustomerState]) -> Profiles:
+    """The values of these fields for each transaction of a run."""
+    profiles = Profiles.missing(fields, len(customers))
+    if fields:
+        numbers = np.empty((len(customers), _NUMBERS))
+        _read(run, numbers)
+        for place, field in enumerate(fields):
+            if field.kind == "number":
+                profiles.numbers[:, place] = numbers[:, field.column]
+    if not _has_text(fields):
+        return profiles
+    return profiles._replace(texts=[customer.home_country for customer in customers])

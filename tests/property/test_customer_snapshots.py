@@ -53,7 +53,8 @@ def profile_values(state: CustomerState, plan: StatePlan, settings: Settings) ->
     fields = [field for field in PROFILE_FIELDS.values() if plan.detailed or not field.detailed]
     extraction = Extraction(feature_set("default" if plan.detailed else "handbook"), plan, 2)
     passages, nobody = Passages([last], [deepcopy(state)], [True]), {kind: {} for kind in ENTITY_KINDS}
-    return extraction.pass_all(passages, nobody, fields).profiles
+    profiles = extraction.pass_all(passages, nobody, fields).profiles
+    return [profiles.value(0, place) for place in range(len(fields))]
 
 
 def compare(sequence: Sequence, cuts: set[int], settings: Settings, feature_set_name: str) -> None:

@@ -13,6 +13,7 @@ from payments import typed_rows
 from fraud.decision import ACTIONS, Artefact, Decision, RuleHit, ScoreReason, Versions, canonical_bytes
 from fraud.decision_text import DecisionText, Finding, Verdicts
 from fraud.features import feature_set
+from fraud.features.profile_values import PROFILE_FIELDS, Profiles
 from fraud.rule_inputs import GatheredBatch
 from fraud.transaction import EARLIEST_TIMESTAMP_MS, LATEST_TIMESTAMP_MS, Transaction, timestamp_to_text
 
@@ -101,7 +102,7 @@ def test_a_batch_has_the_bytes_of_each_decision(
     batch = GatheredBatch(
         [row["transaction"] for row in rows],
         matrix,
-        [list(row["profile"]) for row in rows],
+        Profiles.of_rows([PROFILE_FIELDS[name] for name in PROFILE], [row["profile"] for row in rows]),
         np.array([row["late"] for row in rows], dtype=np.bool_),
         degraded,
     )
