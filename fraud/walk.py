@@ -12,17 +12,18 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from fraud.features.compiled import Integers, Reals
-from fraud.features.customer_identities import ARRIVING_ADDRESS, ARRIVING_TIMESTAMP_MS, IS_THERE, WAS_SILENT
+from fraud.features.customer_identities import IS_THERE, WAS_SILENT
 from fraud.features.customer_state import (
     ID_REUSED,
     NEW,
     SAME_AGAIN,
     CustomerState,
-    arriving_events,
     questions_about,
     remember_all,
 )
+from fraud.features.customer_words import EVENT_ADDRESS, EVENT_TIMESTAMP_MS
 from fraud.features.extraction import CustomerStates, EntityStates, Extraction
+from fraud.features.facts import Facts
 from fraud.features.fingerprints import Identity, fingerprint, identity_fingerprints
 from fraud.features.passage import Mark, Passages
 from fraud.features.plan import StatePlan
@@ -136,9 +137,11 @@ class Walk:
         self._labels = labels
         self._progress = progress
         self._admitted = Admitted([], [], np.empty((0, 2), np.int64))
-        # Of the run in hand: what passes customers and entities, which of that is decided, what is new to history
-        # (with its number among the passages), and what labels changed just now.
+        self._facts = self._extraction.facts([])
+        # Of the run in hand: what passes customers and entities, and which rows of the batch that is, which of it is
+        # decided, what is new to history (with its number among the passages), and what labels changed just now.
         self._passages = self._no_passages()
+        self._passing: list[int] = []
         self._decided: list[int] = []
         self._new: list[tuple[NewEvent, int | None]] = []
         self._due: Sequence[Mark] = ()
@@ -148,11 +151,11 @@ class Walk:
         self._admitted = admitted = admitted.before(self._route.to_ms)
         if not admitted.positions:
             return
-        arriving = arriving_events(admitted.transactions, admitted.identities)
-        self._progress.newest_ms = int(arriving[:, ARRIVING_TIMESTAMP_MS].max())
+        self._facts = self._extraction.facts(admitted.transactions, admitted.identities)
+        self._progress.newest_ms = int(self._facts.events[:, EVENT_TIMESTAMP_MS].max())
         user_ids = [transaction.user_id for transaction in admitted.transactions]
         for start, end in _runs_of_different_customers(user_ids):
-            self._arrive(start, user_ids[start:end], arriving[start:end])
+            self._arrive(start, user_ids[start:end], self._facts.events[start:end])
             self._finish_run()
 
     def _no_passages(self) -> Passages:
@@ -163,7 +166,11 @@ class Walk:
         first_times: list[bool] = []
         if len(passages):
             passed = self._extraction.pass_all(
-                passages, self._entities, self._route.profile_fields, wanted=bool(self._decided)
+                passages,
+                self._entities,
+                self._route.profile_fields,
+                facts=self._facts_of_run(),
+                wanted=bool(self._decided),
             )
             if len(self._decided) == len(passages):
                 progress.matrices.append(passed.matrix)
@@ -176,7 +183,16 @@ class Walk:
         self._extraction.mark(self._due, self._entities)
         if progress.live is not None:
             self._note_new(first_times, progress.live)
-        self._passages, self._decided, self._new, self._due = self._no_passages(), [], [], ()
+        self._passages, self._due = self._no_passages(), ()
+        self._passing, self._decided, self._new = [], [], []
+
+    def _facts_of_run(self) -> Facts | None:
+        """What is known of the passages; nothing yet where some stand as history has them."""
+        rows = self._passing
+        if self._passages.repeated:
+            return None
+        # Nearly always one after the other.
+        return self._facts.at(slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows)
 
     def _note_new(self, first_times: Sequence[bool], live: LiveBatch) -> None:
         """Note what becomes durable, and what its entities count."""
@@ -194,14 +210,14 @@ class Walk:
                 counted = [event.with_former(self._route.rotation.former) for event in counted]
             live.entity_events.setdefault(source, []).extend(counted)
 
-    def _arrive(self, first: int, user_ids: Sequence[str], arriving: Integers) -> None:
+    def _arrive(self, first: int, user_ids: Sequence[str], events: Integers) -> None:
         """Refuse what was there before; of what is new, note what it changes. `first` is the run's first row."""
         labels, transactions, positions = self._labels, self._admitted.transactions, self._admitted.positions
         states = list(map(self._customers.get, user_ids))
-        seen = self._look_up(first, states, arriving)
+        seen = self._look_up(first, states, events)
         new = [row for row, standing in enumerate(seen) if standing == NEW] if any(seen) else range(len(seen))
         customers = [state for row in new if (state := states[row]) is not None]
-        late = remember_all(arriving[new] if any(seen) else arriving, customers, self._plan)
+        late = remember_all(events[new] if any(seen) else events, customers, self._plan)
         arrived = iter(late)
         for row, standing, state in zip(count(first), seen, states, strict=False):
             transaction = transactions[row]
@@ -210,12 +226,12 @@ class Walk:
             if standing != NEW or state is None:
                 self._refuse_repetition(positions[row], transaction, standing)
             elif transaction.event_type == "authorisation":
-                self._pass(row, transaction, state, late=next(arrived))
+                self._pass(row, transaction, state, late=bool(next(arrived)))
             else:
                 next(arrived)
                 self._record(row, transaction, state)
 
-    def _look_up(self, first: int, states: list[CustomerState | None], arriving: Integers) -> list[int]:
+    def _look_up(self, first: int, states: list[CustomerState | None], events: Integers) -> list[int]:
         """Whether each of a run was seen before; states that are to be new ones are made."""
         admitted, live = self._admitted, self._progress.live
         seen = [NEW] * len(states)
@@ -227,7 +243,7 @@ class Walk:
                 for row, content in zip(rows, contents, strict=True)
             ]
         # Nearly all are new by their identifier alone, and of customers who are there.
-        for row, question in enumerate(questions_about(arriving, states, self._plan)):
+        for row, question in enumerate(questions_about(events, states, self._plan)):
             if question == 0 or seen[row] != NEW:
                 continue
             transaction = admitted.transactions[first + row]
@@ -238,7 +254,7 @@ class Walk:
                 )
             if question & WAS_SILENT and seen[row] == NEW:
                 state = self._extraction.customer(transaction.user_id, transaction.timestamp_ms, self._customers)
-                states[row], arriving[row, ARRIVING_ADDRESS] = state, state.address
+                states[row], events[row, EVENT_ADDRESS] = state, state.address
         return seen
 
     def _pass(self, row: int, transaction: Transaction, customer: CustomerState, *, late: bool) -> None:
@@ -256,6 +272,7 @@ class Walk:
             event = NewEvent(position, transaction, customer.sequence, late, first_time=False, row=decided_row)
             self._new.append((event, len(self._passages)))
             progress.live.new_contents[_history_key(transaction)] = int(self._admitted.identities[row, 1])
+        self._passing.append(row)
         self._meet(position, transaction, customer, late=late)
         if not late and position in self._labels.following:
             self._labels.absorbed(position, transaction)

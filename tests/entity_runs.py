@@ -14,6 +14,7 @@ from fraud.features.compiled import Reals
 from fraud.features.entity_pass import EntityPass, EntityRun
 from fraud.features.entity_run import EntityFamily
 from fraud.features.entity_state import EntityState
+from fraud.features.facts import facts_of
 from fraud.features.passage import Mark, Passages
 from fraud.features.table import StateLimits
 from fraud.transaction import Transaction
@@ -90,8 +91,9 @@ def go(entity_pass: EntityPass, columns: int, passages: Sequence[Passage], state
             due=[(place, one.due) for place, one in enumerate(run) if one.due],
             origins=[one.origin for one in run] if any(one.origin[0] for one in run) else None,
         )
-        first_times = [int(one.first_time) for one in run]
-        entity_pass.go(EntityRun(together, first_times), states, values[start : start + at_once])
+        first_times = np.array([one.first_time for one in run], np.int64)
+        known = facts_of(together.transactions, feature_set("default").plan(LIMITS)).events
+        entity_pass.go(EntityRun(together, known, first_times), states, values[start : start + at_once])
     return values
 
 

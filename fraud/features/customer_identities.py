@@ -10,6 +10,12 @@ from typing import Final
 
 from fraud.features.compiled import Integers, compiled, integers_at
 from fraud.features.customer_words import (
+    EVENT_ADDRESS,
+    EVENT_CONTENT,
+    EVENT_IDENTIFIER,
+    EVENT_IS_PAYMENT,
+    EVENT_LATE,
+    EVENT_TIMESTAMP_MS,
     IDENTITIES_AT,
     IDENTITY_COUNT,
     LENGTH,
@@ -29,31 +35,23 @@ ARRIVAL_MS: Final = 2
 OWN_MS: Final = 3
 IDENTITY_WORDS: Final = 4
 
-# An event that arrives, by word: the first is the address of its customer's words.
-ARRIVING_ADDRESS: Final = 0
-ARRIVING_TIMESTAMP_MS: Final = 1
-ARRIVING_IS_PAYMENT: Final = 2
-ARRIVING_IDENTIFIER: Final = 3
-ARRIVING_CONTENT: Final = 4
-ARRIVING_WORDS: Final = 5
-
 # What is to be asked about an event before it is remembered: its identifier is there, its customer has been silent.
 IS_THERE: Final = 1
 WAS_SILENT: Final = 2
 
 
 @compiled
-def look_up(arriving: Integers, forget_after_ms: int, questions: Integers) -> bool:
-    """Fill `questions`, int64 [n], about `arriving`, int64 [n, 5], of different customers; whether there are any."""
+def look_up(events: Integers, forget_after_ms: int, questions: Integers) -> bool:
+    """Fill `questions`, int64 [n], about `events` of different customers; whether there are any."""
     any_question = 0
-    for number in range(len(arriving)):
-        event = arriving[number]
-        words = integers_at(event[ARRIVING_ADDRESS])
+    for number in range(len(events)):
+        event = events[number]
+        words = integers_at(event[EVENT_ADDRESS])
         question = 0
         for place in range(words[IDENTITY_COUNT]):
-            if words[_identity_at(words, place)] == event[ARRIVING_IDENTIFIER]:
+            if words[_identity_at(words, place)] == event[EVENT_IDENTIFIER]:
                 question = IS_THERE
-        if event[ARRIVING_TIMESTAMP_MS] - words[NEWEST_MS] > forget_after_ms:
+        if event[EVENT_TIMESTAMP_MS] - words[NEWEST_MS] > forget_after_ms:
             question |= WAS_SILENT
         questions[number] = question
         any_question |= question
@@ -61,29 +59,29 @@ def look_up(arriving: Integers, forget_after_ms: int, questions: Integers) -> bo
 
 
 @compiled
-def remember(arriving: Integers, start: int, lateness_ms: int, horizon_ms: int, late: Integers) -> int:
-    """Remember the events from `start` on; `late`, int64 [n], takes which of them come too late for the windows.
+def remember(events: Integers, start: int, lateness_ms: int, horizon_ms: int) -> int:
+    """Remember the events from `start` on, and note in EVENT_LATE which of them come too late for the windows.
 
     Returns how many are done. If not all are, the next one's state has no room for an identity.
     """
-    for number in range(start, len(arriving)):
-        event = arriving[number]
-        words = integers_at(event[ARRIVING_ADDRESS])
+    for number in range(start, len(events)):
+        event = events[number]
+        words = integers_at(event[EVENT_ADDRESS])
         if _identity_at(words, words[IDENTITY_COUNT] + 1) > words[LENGTH]:
             return number
-        timestamp_ms, newest_ms = event[ARRIVING_TIMESTAMP_MS], words[NEWEST_MS]
-        late[number] = timestamp_ms < newest_ms - lateness_ms
+        timestamp_ms, newest_ms = event[EVENT_TIMESTAMP_MS], words[NEWEST_MS]
+        event[EVENT_LATE] = timestamp_ms < newest_ms - lateness_ms
         words[SEQUENCE] += 1
         # A refund may be newer than what is absorbed; arrivals never go back.
         arrival_ms = max(newest_ms, timestamp_ms, newest_arrival_ms(words))
         _drop_older(words, arrival_ms - horizon_ms)
         at = _identity_at(words, words[IDENTITY_COUNT])
-        words[at + IDENTIFIER] = event[ARRIVING_IDENTIFIER]
-        words[at + CONTENT] = event[ARRIVING_CONTENT]
+        words[at + IDENTIFIER] = event[EVENT_IDENTIFIER]
+        words[at + CONTENT] = event[EVENT_CONTENT]
         words[at + ARRIVAL_MS] = arrival_ms
-        words[at + OWN_MS] = timestamp_ms if event[ARRIVING_IS_PAYMENT] and not late[number] else -timestamp_ms
+        words[at + OWN_MS] = timestamp_ms if event[EVENT_IS_PAYMENT] and not event[EVENT_LATE] else -timestamp_ms
         words[IDENTITY_COUNT] += 1
-    return len(arriving)
+    return len(events)
 
 
 @compiled

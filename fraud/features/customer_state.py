@@ -8,24 +8,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import chain
 from operator import attrgetter
 from sys import intern
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fraud.features import customer_words as layout
-from fraud.features.compiled import Integers, Reals
+from fraud.features.compiled import Integers
 from fraud.features.customer_absorbing import HOME, IDENTITIES, LEARNED_AT_ONCE, LEARNED_WIDTH, ROOM, ROWS, absorb
 from fraud.features.customer_identities import (
     ARRIVAL_MS,
-    ARRIVING_ADDRESS,
-    ARRIVING_CONTENT,
-    ARRIVING_IDENTIFIER,
-    ARRIVING_IS_PAYMENT,
-    ARRIVING_TIMESTAMP_MS,
-    ARRIVING_WORDS,
     IDENTITY_WORDS,
     content_of,
     look_up,
@@ -33,9 +25,9 @@ from fraud.features.customer_identities import (
     take_out,
 )
 from fraud.features.customer_words import Table
+from fraud.features.facts import Facts, facts_of
 from fraud.features.fingerprints import fingerprint
 from fraud.features.plan import StatePlan
-from fraud.features.presence import attempt_flags
 from fraud.transaction import Transaction
 
 # Growing by few places copies often, by many holds memory that stays empty: tables grow by a quarter, rows by an
@@ -104,15 +96,15 @@ class CustomerState:
 
         `identifier` and `content` are its fingerprints.
         """
-        arriving = arriving_events([transaction], np.array([[identifier, content]], np.int64))
-        arriving[:, ARRIVING_ADDRESS] = self.address
-        [late] = remember_all(arriving, [self], plan)
+        facts = facts_of([transaction], plan, np.array([[identifier, content]], np.int64))
+        facts.events[:, layout.EVENT_ADDRESS] = self.address
+        [late] = remember_all(facts.events, [self], plan)
         if transaction.event_type == "authorisation":
-            if not late:
-                absorb_all(*events_of([self], [transaction], [False]), [self], [transaction], plan)
+            facts.events[:, layout.EVENT_ADDRESS] = self.address
+            absorb_all(facts, [self], [transaction], plan)
         elif transaction.event_type == "reversal" and transaction.original_transaction_id is not None:
             self.reverse(fingerprint(transaction.original_transaction_id), plan)
-        return late
+        return bool(late)
 
     def standing_of(self, identifier: int, content: int, plan: StatePlan) -> int:
         """`NEW`, `SAME_AGAIN`, or `ID_REUSED` for the same identifier with other content."""
@@ -208,60 +200,47 @@ def _nobody() -> array[int]:
 _NOBODY = _nobody()
 
 
-_names_of = attrgetter(
-    "merchant_id", "merchant_category", "country", "device_id", "ip_prefix", "card_id", "counterparty_id"
-)
+_names_of = attrgetter(*layout.TABLE_FIELDS)
 
 
-def arriving_events(transactions: Sequence[Transaction], identities: NDArray[np.int64]) -> Integers:
-    """Events before it is known which states they meet: int64 [n, 5], as customer_identities.py has it.
-
-    `identities`, int64 [n, 2], are their fingerprints.
-    """
-    arriving = np.empty((len(transactions), ARRIVING_WORDS), np.int64)
-    arriving[:, ARRIVING_TIMESTAMP_MS] = [transaction.timestamp_ms for transaction in transactions]
-    arriving[:, ARRIVING_IS_PAYMENT] = [transaction.event_type == "authorisation" for transaction in transactions]
-    arriving[:, ARRIVING_IDENTIFIER : ARRIVING_CONTENT + 1] = identities
-    return arriving
-
-
-def questions_about(arriving: Integers, customers: Sequence[CustomerState | None], plan: StatePlan) -> list[int]:
+def questions_about(events: Integers, customers: Sequence[CustomerState | None], plan: StatePlan) -> list[int]:
     """What is to be asked before each of these, of different customers, is remembered: bits of IS_THERE, WAS_SILENT.
 
-    Who is not there yet was silent. Nothing if there is nothing to be asked about anyone.
+    Who is not there yet was silent. Nothing if there is nothing to be asked about anyone. The events, as in
+    `fraud.features.facts`, know their customers from now on.
     """
-    arriving[:, ARRIVING_ADDRESS] = [
+    events[:, layout.EVENT_ADDRESS] = [
         _NOBODY.buffer_info()[0] if customer is None else customer.words.buffer_info()[0] for customer in customers
     ]
-    questions = np.empty(len(arriving), np.int64)
-    return questions.tolist() if look_up(arriving, plan.forget_after_ms, questions) else []
+    questions = np.empty(len(events), np.int64)
+    return questions.tolist() if look_up(events, plan.forget_after_ms, questions) else []
 
 
-def remember_all(arriving: Integers, customers: Sequence[CustomerState], plan: StatePlan) -> list[bool]:
-    """Remember events that met these different customers, absorbed or not; whether each comes too late for that."""
-    late = np.empty(len(arriving), np.int64)
+def remember_all(events: Integers, customers: Sequence[CustomerState], plan: StatePlan) -> list[int]:
+    """Remember events that know these different customers, absorbed or not; 1 for each that comes too late, else 0."""
     limits_ms = plan.allowed_lateness_ms, plan.duplicate_horizon_ms
-    done = remember(arriving, 0, *limits_ms, late)
-    while done < len(arriving):
+    done = remember(events, 0, *limits_ms)
+    while done < len(events):
         customers[done].grow(IDENTITIES)
-        arriving[done, ARRIVING_ADDRESS] = customers[done].address
-        done = remember(arriving, done, *limits_ms, late)
-    return late.astype(np.bool_).tolist()
+        events[done, layout.EVENT_ADDRESS] = customers[done].address
+        done = remember(events, done, *limits_ms)
+    late: list[int] = events[:, layout.EVENT_LATE].tolist()
+    return late
 
 
 def absorb_all(
-    events: Integers,
-    positions: Reals,
+    facts: Facts,
     customers: Sequence[CustomerState],
     transactions: Sequence[Transaction],
     plan: StatePlan,
     shared: Callable[[Table, str], str] | None = None,
 ) -> None:
-    """Count authorisations that are not late, each in its customer's state; the arrays as in `fraud.features.run.Run`.
+    """Count authorisations that are not late, each in its customer's state, which `facts` know.
 
     `shared` gives, for a merchant or device, an object of equal text to hold on to instead of the transaction's own,
     which saves memory where somebody else holds it anyway.
     """
+    events, positions = facts
     learned = np.empty((len(events) * LEARNED_AT_ONCE, LEARNED_WIDTH), np.int64)
     done, count, section = absorb(events, positions, 0, plan.customer_retention_ms, learned, 0)
     while section != ROOM:
@@ -270,31 +249,6 @@ def absorb_all(
         done, count, section = absorb(events, positions, done, plan.customer_retention_ms, learned, count)
     for number, table, place in learned[:count].tolist():
         _learn(customers[number], transactions[number], table, place, shared)
-
-
-def events_of(
-    customers: Sequence[CustomerState], transactions: Sequence[Transaction], late: Sequence[bool]
-) -> tuple[Integers, Reals]:
-    """`events` and `positions` of a `fraud.features.run.Run`, of one or more customers under one plan."""
-    columns: list[Sequence[int]] = [
-        [customer.words.buffer_info()[0] for customer in customers],
-        [transaction.timestamp_ms for transaction in transactions],
-        [transaction.base_amount_minor for transaction in transactions],
-        late,
-    ]
-    places = np.empty((len(customers), 2))
-    if customers[0].names:
-        columns.append(list(map(attempt_flags, transactions)))
-        # In the order of the tables; as `name_hash` has it, without a call for each.
-        columns += [
-            [0 if name is None else hash(name) or 1 for name in names]
-            for names in zip(*map(_names_of, transactions), strict=True)
-        ]
-        # Missing is not a number.
-        places[:, 0] = np.array([transaction.latitude for transaction in transactions], np.float64)
-        places[:, 1] = np.array([transaction.longitude for transaction in transactions], np.float64)
-    words = array("q", list(chain.from_iterable(zip(*columns, strict=True))))
-    return np.frombuffer(words, np.int64).reshape(len(customers), -1), places
 
 
 # Where an object of equal text may stand already.

@@ -122,15 +122,31 @@ FLAG_BITS: Final = 8
 FLAG_MASK: Final = (1 << FLAG_BITS) - 1
 _DAY_MS: Final = 86_400_000
 
-# An authorisation as its customer meets it: the columns of a run's events. Hashes are 0 for none.
+# The fields of a transaction that name the things of the first seven tables.
+TABLE_FIELDS: Final = (
+    "merchant_id",
+    "merchant_category",
+    "country",
+    "device_id",
+    "ip_prefix",
+    "card_id",
+    "counterparty_id",
+)
+
+# An event as its customer meets it: the columns of `fraud.features.facts`. Hashes are 0 for none.
 EVENT_ADDRESS: Final = 0
 EVENT_TIMESTAMP_MS: Final = 1
 EVENT_AMOUNT: Final = 2
 EVENT_LATE: Final = 3
-# Presence and whether it was declined, see `fraud.features.run`.
+# Presence and whether it was declined, see `fraud.features.presence`.
 EVENT_FLAGS: Final = 4
-# The hashes of its things, in the order of the tables.
+# The hashes of its things, in the order of the tables, and of the customer.
 EVENT_THINGS: Final = 5
+EVENT_CUSTOMER: Final = EVENT_THINGS + len(TABLE_FIELDS)
+EVENT_IS_PAYMENT: Final = EVENT_CUSTOMER + 1
+EVENT_IDENTIFIER: Final = EVENT_CUSTOMER + 2
+EVENT_CONTENT: Final = EVENT_CUSTOMER + 3
+EVENT_WORDS: Final = EVENT_CUSTOMER + 4
 
 
 @compiled

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
-from itertools import chain, count, repeat
+from collections.abc import Sequence
 from operator import attrgetter
 
 import numpy as np
 
-from fraud.features.compiled import Reals
+from fraud.features import customer_words
+from fraud.features.compiled import Integers, Reals
+from fraud.features.customer_words import EVENT_AMOUNT, EVENT_CUSTOMER, EVENT_THINGS, EVENT_TIMESTAMP_MS
 from fraud.features.entity_run import (
     ADDRESS,
+    BASE_AMOUNT,
+    CARD,
+    CUSTOMER,
     EVENT_WORDS,
     EVENTS,
     EVENTS_AT,
+    FLAGS,
     FULL,
     IS_FIRST_TIME,
     IS_FRAUD,
@@ -25,6 +30,7 @@ from fraud.features.entity_run import (
     MOVED_TO,
     NEXT,
     ROW,
+    TIMESTAMP_MS,
     EntityFamily,
 )
 from fraud.features.entity_state import EntityState
@@ -35,67 +41,49 @@ from fraud.transaction import Transaction
 
 _NO_ROW = -1
 _NO_VALUES = np.empty((0, 0))
+_NO_EVENTS = np.empty((0, customer_words.EVENT_WORDS), np.int64)
 
 
 class EntityRun:
     """What entities of every kind meet, in order: the passages, each after the marks that are due before it.
 
-    `first_times` says of each passage whether its customer is new to the merchant. Marks after the last passage are
-    `marks`. Unless some entity `counts_names`, those of customers and cards are left out.
+    `known` are the events of `fraud.features.facts` for the passages, and `first_times`, int64 [n], is 1 where the
+    customer is new to the merchant. Marks after the last passage are `marks`.
     """
 
     __slots__ = ("makes", "origins", "transactions", "words")
 
-    def __init__(
-        self,
-        passages: Passages,
-        first_times: Sequence[int],
-        marks: Sequence[Mark] = (),
-        *,
-        counts_names: bool = True,
-    ) -> None:
+    def __init__(self, passages: Passages, known: Integers, first_times: Integers, marks: Sequence[Mark] = ()) -> None:
         self.transactions: Sequence[Transaction] = passages.transactions
         # Whether an event may be the first of an entity; marks and late ones are not.
         self.makes = [not late for late in passages.late]
         # Source and offset, where a store outside this process may have counted some events already.
         self.origins = passages.origins
-        events = self._events(passages, first_times, counts_names=counts_names)
+        events = np.zeros((len(passages), EVENT_WORDS), np.int64)
+        events[:, ROW] = np.arange(len(passages))
+        events[:, TIMESTAMP_MS] = known[:, EVENT_TIMESTAMP_MS]
+        events[:, BASE_AMOUNT] = known[:, EVENT_AMOUNT]
+        events[:, CUSTOMER] = known[:, EVENT_CUSTOMER]
+        events[:, CARD] = known[:, EVENT_THINGS + customer_words.CARD]
+        events[:, FLAGS] = IS_FIRST_TIME * first_times
+        if any(passages.late):
+            events[:, FLAGS] += IS_LATE * np.array(passages.late, np.int64)
         due = [*passages.due, (len(passages), marks)] if marks else passages.due
         # From the end, so that rows before a place still stand where they did.
         for place, due_there in reversed(due):
-            self._add_marks(due_there, place, events)
-        words = [0] * EVENTS_AT
-        words += chain.from_iterable(events)
-        words[LENGTH], words[EVENTS] = len(words), len(events)
-        self.words = array("q", words)
+            events = np.insert(events, place, self._add_marks(due_there, place), axis=0)
+        self.words = array("q", bytes(EVENTS_AT * events.itemsize))
+        self.words.frombytes(events.tobytes())
+        self.words[LENGTH], self.words[EVENTS] = len(self.words), len(events)
 
-    def _events(self, passages: Passages, first_times: Sequence[int], *, counts_names: bool) -> list[tuple[int, ...]]:
-        """The words of each passage, in the order of entity_run.py."""
-        transactions, nothing = self.transactions, repeat(0)
-        timestamps_ms = [transaction.timestamp_ms for transaction in transactions]
-        amounts = [transaction.base_amount_minor for transaction in transactions]
-        customers: Iterable[int] = nothing
-        cards: Iterable[int] = nothing
-        if counts_names:
-            # As `name_hash` has it, without a call for each.
-            customers = [hash(transaction.user_id) or 1 for transaction in transactions]
-            cards = [0 if (card_id := one.card_id) is None else hash(card_id) or 1 for one in transactions]
-        flags: Iterable[int] = first_times
-        if any(passages.late):
-            flags = [IS_FIRST_TIME * new | IS_LATE * late for new, late in zip(first_times, passages.late, strict=True)]
-        # Each of the others has as many as there are passages.
-        return list(
-            zip(nothing, nothing, count(), timestamps_ms, amounts, customers, cards, flags, strict=False),
-        )
-
-    def _add_marks(self, marks: Sequence[Mark], place: int, events: list[tuple[int, ...]]) -> None:
-        """Let them come before what stands at a place now."""
+    def _add_marks(self, marks: Sequence[Mark], place: int) -> list[tuple[int, ...]]:
+        """Let them come before what stands at a place now; the words of each."""
         transactions = [transaction for transaction, _ in marks]
         self.transactions = [*self.transactions[:place], *transactions, *self.transactions[place:]]
         self.makes[place:place] = [False] * len(marks)
         if self.origins is not None:
             self.origins = [*self.origins[:place], *[("", 0)] * len(marks), *self.origins[place:]]
-        events[place:place] = [
+        return [
             (0, 0, _NO_ROW, transaction.timestamp_ms, 0, 0, 0, IS_FRAUD * is_fraud) for transaction, is_fraud in marks
         ]
 
@@ -139,7 +127,7 @@ class EntityPass:
 
     def mark(self, marks: Sequence[Mark], states: dict[str, EntityState]) -> None:
         """Count, or no longer count, transactions as known fraud with their entities."""
-        self.go(EntityRun(Passages(), (), marks), states, _NO_VALUES)
+        self.go(EntityRun(Passages(), _NO_EVENTS, _NO_EVENTS[:, 0], marks), states, _NO_VALUES)
 
     def _states_met(self, run: EntityRun, states: dict[str, EntityState]) -> list[EntityState | None]:
         """The state of each event. Who is not there yet is, from the first event on that counts."""

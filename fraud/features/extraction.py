@@ -7,13 +7,15 @@ from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fraud.features.compiled import Integers, Reals, compiled, integers_at
-from fraud.features.customer_state import CustomerState, absorb_all, events_of
-from fraud.features.customer_words import EVENT_ADDRESS, EVENT_THINGS, MERCHANT, Table, known_entry
+from fraud.features.customer_state import CustomerState, absorb_all
+from fraud.features.customer_words import EVENT_ADDRESS, EVENT_LATE, EVENT_THINGS, MERCHANT, Table, known_entry
 from fraud.features.entity_pass import EntityPass, EntityRun
 from fraud.features.entity_run import EntityFamily
 from fraud.features.entity_state import EntityState
+from fraud.features.facts import Facts, facts_of
 from fraud.features.passage import Mark, Passages
 from fraud.features.plan import ENTITY_FIELDS, ENTITY_KINDS, StatePlan
 from fraud.features.profile_values import ProfileField, Profiles, read_profiles
@@ -55,7 +57,6 @@ class Extraction:
             else:
                 self._customer_families.append((columns, family))
         self._windows_ms = np.array(plan.customer_windows_ms, np.int64)
-        self._counts_names = any(entity.counts_customers or entity.counts_cards for entity in plan.entities)
         self._kinds = [entity.kind for entity in plan.entities]
         # Where the features stand that are missing without entity windows.
         self.entity_places = [place for place, row in enumerate(feature_set.rows) if row.entity in ENTITY_KINDS]
@@ -82,18 +83,21 @@ class Extraction:
         entities: EntityStates,
         profile_fields: Sequence[ProfileField] = (),
         *,
+        facts: Facts | None = None,
         wanted: bool = True,
     ) -> Passed:
         """Read customers and entities for each passage of a run, then let them count it. No customer passes twice.
 
-        Unless what is read is `wanted`, customers are not read.
+        `facts` are those of the passages, if they are known already. Unless what is read is `wanted`, customers are not
+        read.
         """
+        known = self.facts(passages.transactions) if facts is None else facts
         customers = [customer for customer in passages.customers if customer is not None]
-        transactions, late, rows = passages.transactions, passages.late, None
+        transactions, late, rows, met = passages.transactions, passages.late, None, known
         if passages.repeated:
             rows = [row for row in range(len(passages)) if row not in passages.repeated]
-            transactions, late = [transactions[row] for row in rows], [late[row] for row in rows]
-        run = self._run(transactions, customers, late) if customers else None
+            transactions, late, met = [transactions[row] for row in rows], [late[row] for row in rows], known.at(rows)
+        run = self._run(met, customers, late) if customers else None
         if run is not None and wanted:
             matrix, profiles = self._read(run), read_profiles(profile_fields, run, customers)
         else:
@@ -103,12 +107,16 @@ class Extraction:
             _find_first_times(run.events, first_times)
         if rows is not None:
             matrix, first_times, profiles = self._spread(passages, rows, Passed(matrix, first_times, profiles))
-        entity_run = EntityRun(passages, first_times.tolist(), counts_names=self._counts_names)
+        entity_run = EntityRun(passages, known.events, first_times)
         for entity_pass in self._passes:
             entity_pass.go(entity_run, entities[entity_pass.kind], matrix)
         if run is not None:
-            absorb_all(run.events, run.positions, customers, transactions, self.plan, self._shared(entities))
+            absorb_all(met, customers, transactions, self.plan, self._shared(entities))
         return Passed(matrix, first_times, profiles)
+
+    def facts(self, transactions: Sequence[Transaction], identities: NDArray[np.int64] | None = None) -> Facts:
+        """What states will be told of these events; `identities`, int64 [n, 2], are their fingerprints."""
+        return facts_of(transactions, self.plan, identities)
 
     def _unread(self, count: int) -> Reals:
         return np.full((count, len(self.feature_set.names)), MISSING)
@@ -124,13 +132,13 @@ class Extraction:
         profiles = read.profiles.at(places.tolist()) if rows else Profiles.missing(read.profiles.fields, len(passages))
         return Passed(matrix, first_times, profiles)
 
-    def _run(
-        self, transactions: Sequence[Transaction], customers: Sequence[CustomerState], late: Sequence[bool]
-    ) -> Run:
-        events, positions = events_of(customers, transactions, late)
+    def _run(self, facts: Facts, customers: Sequence[CustomerState], late: Sequence[int]) -> Run:
+        events = facts.events
+        events[:, EVENT_ADDRESS] = [customer.words.buffer_info()[0] for customer in customers]
+        events[:, EVENT_LATE] = late
         starts = np.empty((len(events), len(self._windows_ms) + 1), np.int64)
         bound_windows(events, self._windows_ms, self.plan.customer_retention_ms, starts)
-        return Run(events, positions, starts, self.minor_units)
+        return Run(events, facts.positions, starts, self.minor_units)
 
     def _read(self, run: Run) -> Reals:
         """What customers say: float64 [n, features] with gaps where entities do."""

@@ -45,6 +45,11 @@ class StatePlan:
         """How far back a customer's rows are kept, against its newest."""
         return max(self.customer_windows_ms, default=0) + self.allowed_lateness_ms
 
+    @cached_property
+    def names_things(self) -> bool:
+        """Whether anybody asks for the names of things and customers."""
+        return self.detailed or any(entity.counts_customers or entity.counts_cards for entity in self.entities)
+
     def window_number(self, window_ms: int) -> int:
         """Where a customer window's start stands in `Run.starts`."""
         return self.customer_windows_ms.index(window_ms)
