@@ -87,7 +87,7 @@ class DecidedRows:
             np.concatenate([part.timestamps_ms for part in parts]),
             np.concatenate([part.amounts_minor for part in parts]),
             np.concatenate([part.base_amounts_minor for part in parts]),
-            np.concatenate([part.feature_columns for part in parts], axis=1),
+            _joined_columns([part.feature_columns for part in parts]),
             np.concatenate([part.late for part in parts]),
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.action_codes for part in parts]),
@@ -100,3 +100,9 @@ class DecidedRows:
             list(chain.from_iterable(part.hashes for part in parts)),
             list(chain.from_iterable(part.truths for part in parts)),
         )
+
+
+def _joined_columns(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    # Each column lies together then: left to numpy, each row would, as in the parts.
+    joined = np.empty((len(parts[0]), sum(part.shape[1] for part in parts)))
+    return np.concatenate(parts, axis=1, out=joined)

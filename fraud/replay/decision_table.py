@@ -35,13 +35,14 @@ def feature_columns(feature_set: FeatureSet, values_of_each: NDArray[np.float64]
     """The values for `feature_fields`, from float64 [features, rows] with NaN as missing."""
     columns = []
     for row, values in zip(feature_set.rows, values_of_each, strict=True):
-        missing = np.isnan(values)
-        if row.kind == "number":
-            columns.append(pa.array(values, mask=missing))
-        elif row.kind == "integer":
-            columns.append(pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing))
-        else:
-            columns.append(pa.array(np.where(missing, 0, values).astype(np.bool_), mask=missing))
+        is_missing = np.isnan(values)
+        # Most columns miss nothing, and those are taken as they are.
+        missing = is_missing if is_missing.any() else None
+        typed: NDArray[Any] = values
+        if row.kind != "number":
+            present = values if missing is None else np.where(missing, 0, values)
+            typed = present.astype(np.int64 if row.kind == "integer" else np.bool_)
+        columns.append(pa.array(typed, mask=missing))
     return columns
 
 
