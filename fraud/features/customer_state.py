@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from sys import intern
 
 import numpy as np
@@ -33,9 +32,10 @@ from fraud.transaction import Transaction
 # Growing by few places copies often, by many holds memory that stays empty: tables grow by a quarter, rows by an
 # eighth, and at least by so many.
 _NEW_PLACES = 4
-_NEW_ROWS = 12
+_NEW_ROWS = 16
+_NEW_IDENTITIES = 8
 # What nearly every customer needs, by table.
-_FIRST_PLACES = (4, 4, 1, 1, 2, 1, 0, 1)
+_FIRST_PLACES = (8, 5, 2, 2, 4, 1, 1, 2)
 _FIRST_ROWS = 8
 
 NEW, SAME_AGAIN, ID_REUSED = range(3)
@@ -138,8 +138,8 @@ class CustomerState:
         """Make room in a table, in the rows or for identities."""
         words = self.words
         if section == IDENTITIES:
-            places = max(_NEW_PLACES, words[layout.IDENTITY_COUNT] >> 3)
-            words.extend([0] * (places * IDENTITY_WORDS))
+            identities = max(_NEW_IDENTITIES, words[layout.IDENTITY_COUNT] >> 3)
+            words.extend([0] * (identities * IDENTITY_WORDS))
         elif section == ROWS:
             rows = max(_NEW_ROWS, words[layout.ROW_COUNT] >> 3)
             self._insert(words[layout.IDENTITIES_AT], rows * words[layout.ROW_WIDTH])
@@ -164,11 +164,9 @@ class CustomerState:
 
 
 def _empty_plain() -> array[int]:
-    words = array("q", [0] * (layout.PLAIN_HEADER + _FIRST_ROWS * layout.PLAIN_ROW))
-    words[layout.LENGTH] = len(words)
-    words[layout.ROWS_AT] = layout.PLAIN_HEADER
-    words[layout.IDENTITIES_AT] = len(words)
+    words = array("q", [0] * layout.PLAIN_HEADER)
     words[layout.ROW_WIDTH] = layout.PLAIN_ROW
+    _add_rows_and_identities(words)
     return words
 
 
@@ -179,11 +177,16 @@ def _empty_detailed() -> array[int]:
     for table, places in zip(Table, _FIRST_PLACES, strict=True):
         words[layout.TABLES_AT + layout.TABLE_WORDS * table] = len(words)
         words.extend([0] * (places * layout.WIDTHS[table]))
-    words[layout.ROWS_AT] = len(words)
-    words.extend([0] * (_FIRST_ROWS * layout.DETAILED_ROW))
-    words[layout.IDENTITIES_AT] = len(words)
-    words[layout.LENGTH] = len(words)
+    _add_rows_and_identities(words)
     return words
+
+
+def _add_rows_and_identities(words: array[int]) -> None:
+    words[layout.ROWS_AT] = len(words)
+    words.extend([0] * (_FIRST_ROWS * words[layout.ROW_WIDTH]))
+    words[layout.IDENTITIES_AT] = len(words)
+    words.extend([0] * (_NEW_IDENTITIES * IDENTITY_WORDS))
+    words[layout.LENGTH] = len(words)
 
 
 _EMPTY_PLAIN = _empty_plain()
@@ -198,9 +201,6 @@ def _nobody() -> array[int]:
 
 # The state of who is not there yet, to look at only.
 _NOBODY = _nobody()
-
-
-_names_of = attrgetter(*layout.TABLE_FIELDS)
 
 
 def questions_about(events: Integers, customers: Sequence[CustomerState | None], plan: StatePlan) -> list[int]:
@@ -233,7 +233,7 @@ def absorb_all(
     customers: Sequence[CustomerState],
     transactions: Sequence[Transaction],
     plan: StatePlan,
-    shared: Callable[[Table, str], str] | None = None,
+    shared: Callable[[int, str], str] | None = None,
 ) -> None:
     """Count authorisations that are not late, each in its customer's state, which `facts` know.
 
@@ -262,18 +262,18 @@ def _learn(
     transaction: Transaction,
     table: int,
     place: int,
-    shared: Callable[[Table, str], str] | None,
+    shared: Callable[[int, str], str] | None,
 ) -> None:
     """Note the name of what the transaction put at a place of a table."""
-    names = _names_of(transaction)
+    names_it = Table.COUNTRY if table in {HOME, Table.COUNTRY_COUNTS} else table
+    name = getattr(transaction, layout.TABLE_FIELDS[names_it])
     if table == HOME:
-        customer.home_country = intern(names[Table.COUNTRY])
+        customer.home_country = intern(name)
         return
-    name = names[Table.COUNTRY if table == Table.COUNTRY_COUNTS else table]
     if table in _FEW:
         name = intern(name)
     elif shared is not None and table in _SHARED:
-        name = shared(Table(table), name)
+        name = shared(table, name)
     known = customer.names[table]
     if place == len(known):
         known.append(name)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fraud.features.compiled import Integers, Reals, compiled, integers_at
 from fraud.features.customer_state import CustomerState, absorb_all
-from fraud.features.customer_words import EVENT_ADDRESS, EVENT_LATE, EVENT_THINGS, MERCHANT, Table, known_entry
+from fraud.features.customer_words import EVENT_ADDRESS, EVENT_LATE, EVENT_THINGS, MERCHANT, known_entry
 from fraud.features.entity_pass import EntityPass, EntityRun
 from fraud.features.entity_run import EntityFamily
 from fraud.features.entity_state import EntityState
@@ -149,11 +149,11 @@ class Extraction:
         return matrix[: len(run.events)]
 
     @staticmethod
-    def _shared(entities: EntityStates) -> Callable[[Table, str], str]:
+    def _shared(entities: EntityStates) -> Callable[[int, str], str]:
         """The entity's own string object stands in every state that names it, instead of one copy a transaction."""
 
-        def shared(table: Table, name: str) -> str:
-            state = entities["merchant" if table == Table.MERCHANT else "device"].get(name)
+        def shared(table: int, name: str) -> str:
+            state = entities["merchant" if table == MERCHANT else "device"].get(name)
             return name if state is None else state.key
 
         return shared
