@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from fraud.report.drawing import (
     FRAUD,
@@ -75,8 +75,7 @@ def _score_distribution(summary: Summary) -> Figure:
 def _plain_log(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(base=10, numticks=6))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(axis="y", which="minor", length=0)
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _precision_recall(summary: Summary) -> Figure:
@@ -209,7 +208,7 @@ def _money_by_action(summary: Summary) -> Figure:
     axes.set_xlim(1, largest * 12)
     axes.xaxis.set_major_locator(LogLocator(base=10, numticks=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_money(round(value), 0).replace(".0", "")))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="both", which="both", length=0)
     axes.set_yticks(range(len(actions)), list(actions), color=INK, fontsize=10)
     axes.invert_yaxis()
@@ -272,8 +271,7 @@ def _score_drift(summary: Summary) -> Figure:
     upper.set_ylim(10 ** math.floor(lowest), 10 ** max(math.ceil(highest), math.floor(lowest) + 1))
     upper.yaxis.set_major_locator(LogLocator(base=10, numticks=5))
     upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    upper.yaxis.set_minor_formatter(NullFormatter())
-    upper.tick_params(axis="both", which="minor", length=0)
+    upper.yaxis.set_minor_locator(NullLocator())
     upper.set_ylabel("score (log scale)")
     legend_above(upper)
     known = [(at, day["score_stability_index"]) for at, day in zip(positions, days, strict=True)]
