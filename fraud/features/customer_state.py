@@ -85,14 +85,8 @@ class CustomerState:
         """Where the words lie; another place after each growth."""
         return self.words.buffer_info()[0]
 
-    def record(
-        self,
-        transaction: Transaction,
-        identifier: int,
-        content: int,
-        plan: StatePlan,
-    ) -> bool:
-        """Take in an event that `identities` do not know yet; whether it comes too late for the windows.
+    def record(self, transaction: Transaction, identifier: int, content: int, plan: StatePlan) -> bool:
+        """Take in an event that is new; whether it comes too late for the windows.
 
         `identifier` and `content` are its fingerprints.
         """
