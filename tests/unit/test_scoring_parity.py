@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 
 from fraud.scoring import Estimate
 from fraud.scoring.estimators import UnsupportedEstimatorError
-from fraud.scoring.trees import MaskScorer, WalkScorer, check_trees
+from fraud.scoring.trees import MaskScorer, Trees, WalkScorer, check_trees
 
 NAMES = ("amount", "count", "hours", "novelty", "risk")
 
@@ -134,6 +134,16 @@ def test_masks_and_walking_agree(name):
     matrix = unlike_training()
     walked = WalkScorer(estimate._trees).raw_scores(matrix)
     assert np.array_equal(MaskScorer(estimate._trees).raw_scores(matrix), walked)
+
+
+def test_a_tree_that_never_splits_says_the_same_of_every_row():
+    leaf, no_node = np.array([0], np.int32), np.array([False])
+    trees = Trees(leaf, np.zeros(1), no_node, leaf, leaf, np.array([1.5]), np.ones(1), leaf, 3, 0.25, False)
+    check_trees(trees)
+    matrix = np.array([[1.0, 2.0, 3.0], [np.nan, np.nan, np.nan]])
+    for scorer in (MaskScorer(trees), WalkScorer(trees)):
+        assert scorer.raw_scores(matrix).tolist() == [1.75, 1.75]
+        assert scorer.raw_scores(matrix[:0]).tolist() == []
 
 
 def test_a_split_on_missing_alone_is_followed():
