@@ -152,7 +152,7 @@ class Pipeline:
                 progress.live = await self._live_batch(admitted, origins, customers)
             entities, degraded = await self._load_entities(admitted)
         with stage("features"):
-            Walk(self._route, customers, entities, labels, progress).go(admitted)
+            Walk(self._route, admitted, customers, entities, labels, progress).go()
             gathered = self._gather(progress, degraded)
         decided = None if self._decider is None else self._decide(self._decider, gathered)
         return BatchResult(

@@ -122,13 +122,19 @@ class Route:
 
 
 class Walk:
-    """One batch on its way through `customers` and `entities`, which hold at least what it names.
+    """A batch of what was `admitted` on its way through `customers` and `entities`, which hold at least what it names.
 
     It goes in runs of different customers: all of a run are read before any of them is counted, in one go.
     """
 
     def __init__(
-        self, route: Route, customers: CustomerStates, entities: EntityStates, labels: LabelFeed, progress: Progress
+        self,
+        route: Route,
+        admitted: Admitted,
+        customers: CustomerStates,
+        entities: EntityStates,
+        labels: LabelFeed,
+        progress: Progress,
     ) -> None:
         self._route = route
         self._extraction = route.extraction
@@ -137,8 +143,8 @@ class Walk:
         self._entities = entities
         self._labels = labels
         self._progress = progress
-        self._admitted = Admitted([], [], np.empty((0, 2), np.int64))
-        self._facts = self._extraction.facts([])
+        self._admitted = admitted.before(route.to_ms)
+        self._facts = route.extraction.facts(self._admitted.transactions, self._admitted.identities)
         # Of the run in hand: what passes customers and entities, and which rows of the batch that is, which of it is
         # decided, what is new to history (with its number among the passages), and what labels changed just now.
         self._passages = self._no_passages()
@@ -147,16 +153,13 @@ class Walk:
         self._new: list[tuple[NewEvent, int | None]] = []
         self._due: Sequence[Mark] = ()
 
-    def go(self, admitted: Admitted) -> None:
+    def go(self) -> None:
         """Take the batch through, in its order."""
-        self._admitted = admitted = admitted.before(self._route.to_ms)
-        if not admitted.positions:
-            return
-        self._facts = self._extraction.facts(admitted.transactions, admitted.identities)
-        self._progress.newest_ms = int(self._facts.events[:, EVENT_TIMESTAMP_MS].max())
-        user_ids = [transaction.user_id for transaction in admitted.transactions]
+        events = self._facts.events
+        self._progress.newest_ms = int(events[:, EVENT_TIMESTAMP_MS].max(initial=0))
+        user_ids = [transaction.user_id for transaction in self._admitted.transactions]
         for start, end in _runs_of_different_customers(user_ids):
-            self._arrive(start, user_ids[start:end], self._facts.events[start:end])
+            self._arrive(start, user_ids[start:end], events[start:end])
             self._finish_run()
 
     def _no_passages(self) -> Passages:

@@ -117,6 +117,12 @@ def newest_arrival_ms(words: Integers) -> int:
 
 
 @compiled
+def newest_arrival_at(address: int) -> int:
+    """As `newest_arrival_ms`, of the words at an address."""
+    return newest_arrival_ms(integers_at(address))
+
+
+@compiled
 def _identity_at(words: Integers, place: int) -> int:
     return int(words[IDENTITIES_AT] + place * IDENTITY_WORDS)
 

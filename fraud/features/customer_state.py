@@ -16,10 +16,10 @@ from fraud.features import customer_words as layout
 from fraud.features.compiled import Integers
 from fraud.features.customer_absorbing import HOME, IDENTITIES, LEARNED_AT_ONCE, LEARNED_WIDTH, ROOM, ROWS, absorb
 from fraud.features.customer_identities import (
-    ARRIVAL_MS,
     IDENTITY_WORDS,
     content_of,
     look_up,
+    newest_arrival_at,
     remember,
     take_out,
 )
@@ -75,10 +75,7 @@ class CustomerState:
     @property
     def newest_arrival_ms(self) -> int:
         """The newest event time at the last arrival, 0 before the first."""
-        words = self.words
-        if not words[layout.IDENTITY_COUNT]:
-            return 0
-        return words[words[layout.IDENTITIES_AT] + (words[layout.IDENTITY_COUNT] - 1) * IDENTITY_WORDS + ARRIVAL_MS]
+        return newest_arrival_at(self.address)
 
     @property
     def address(self) -> int:

@@ -6,6 +6,7 @@ the same bits in every batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -99,6 +100,20 @@ def leaf_counts(trees: Trees) -> npt.NDArray[np.int64]:
     return np.add.reduceat(leaf.astype(np.int64), trees.roots)
 
 
+def _raw_scores(trees: Trees, matrix: FloatArray, find: Callable[[FloatArray, FloatArray], None]) -> FloatArray:
+    """Sum of the leaf values and the offset for each row, float64 [rows].
+
+    `find` takes a block of rows and fills an array, float64 [rows, trees], with the values of the leaves they reach.
+    """
+    scores = np.empty(len(matrix))
+    for start in range(0, len(matrix), BLOCK_ROWS):
+        block = np.ascontiguousarray(trees.inputs(matrix[start : start + BLOCK_ROWS]))
+        reached = np.empty((len(block), len(trees.roots)))
+        find(block, reached)
+        scores[start : start + BLOCK_ROWS] = reached.sum(axis=1)
+    return scores + trees.offset
+
+
 class MaskScorer:
     """Scores by bit masks over leaves, without walking a tree (QuickScorer: Lucchese et al., SIGIR 2015).
 
@@ -129,15 +144,12 @@ class MaskScorer:
 
     def raw_scores(self, matrix: FloatArray) -> FloatArray:
         """Sum of the leaf values and the offset for `matrix`, float64 [rows, features]; float64 [rows]."""
-        scores = np.empty(len(matrix))
-        for start in range(0, len(matrix), BLOCK_ROWS):
-            block = np.ascontiguousarray(self._trees.inputs(matrix[start : start + BLOCK_ROWS]))
-            reached = np.empty((len(block), self._tree_count))
-            _find_reached(
-                block, self._features, self._starts, self._bounds, self._table, self._every_leaf, self._values, reached
-            )
-            scores[start : start + BLOCK_ROWS] = reached.sum(axis=1)
-        return scores + self._trees.offset
+        return _raw_scores(self._trees, matrix, self._find)
+
+    def _find(self, block: FloatArray, reached: FloatArray) -> None:
+        _find_reached(
+            block, self._features, self._starts, self._bounds, self._table, self._every_leaf, self._values, reached
+        )
 
 
 @compiled
@@ -248,21 +260,12 @@ class WalkScorer:
 
     def raw_scores(self, matrix: FloatArray) -> FloatArray:
         """Sum of the leaf values and the offset for `matrix`, float64 [rows, features]; float64 [rows]."""
+        return _raw_scores(self._trees, matrix, self._find)
+
+    def _find(self, block: FloatArray, reached: FloatArray) -> None:
         trees = self._trees
-        scores = np.empty(len(matrix))
-        for start in range(0, len(matrix), BLOCK_ROWS):
-            block = np.ascontiguousarray(trees.inputs(matrix[start : start + BLOCK_ROWS]))
-            reached = np.empty((len(block), len(trees.roots)))
-            _walk(
-                block,
-                trees.roots,
-                (trees.feature, trees.left, trees.right),
-                (trees.threshold, trees.value),
-                trees.missing_goes_left,
-                reached,
-            )
-            scores[start : start + BLOCK_ROWS] = reached.sum(axis=1)
-        return scores + trees.offset
+        nodes, numbers = (trees.feature, trees.left, trees.right), (trees.threshold, trees.value)
+        _walk(block, trees.roots, nodes, numbers, trees.missing_goes_left, reached)
 
 
 @compiled
