@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud.decision import ALLOW, BLOCK, Artefact, RuleHit, Scalar, ScoreReason, Versions, content_sha256
+from fraud.decision import ALLOW, BLOCK, Artefact, RuleHit, ScoreReason, Versions, content_sha256
 from fraud.decision_text import DecisionText, Finding, Verdicts
 from fraud.features.table import FeatureSet, typed
 from fraud.money import RateTable
 from fraud.rule_inputs import GatheredBatch, RuleInputs
 from fraud.rules.policy import Evaluation, Policy
-from fraud.rules.policy_file import Rule
 from fraud.rules.values import Kind
 from fraud.scoring.model import Model
 
@@ -59,7 +58,6 @@ class _Consequence:
 
     notifications: list[str]
     reason_codes: list[str]
-    rules: list[Rule]
 
 
 def decision_versions(feature_set: FeatureSet, policy: Policy, model: Model | None, rates: RateTable) -> Versions:
@@ -124,19 +122,15 @@ class Decider:
         speaking = np.flatnonzero(
             evaluation.hits.any(axis=1) | (evaluation.action_codes != ALLOW) | (evaluation.score_action_codes != ALLOW)
         )
+        rule_hits = self._rule_hits(batch, scores, evaluation.hits)
         reasons = dict(self._score_reasons(batch, np.flatnonzero(evaluation.action_codes != ALLOW)))
         findings = {}
-        for row, score, score_action_code in zip(
-            speaking.tolist(),
-            scores[speaking].tolist(),
-            evaluation.score_action_codes[speaking].tolist(),
-            strict=True,
+        for row, score_action_code in zip(
+            speaking.tolist(), evaluation.score_action_codes[speaking].tolist(), strict=True
         ):
             consequence = self._consequence(evaluation.hits[row], score_action_code)
-            known_score = None if math.isnan(score) else score
-            rule_hits = [self._rule_hit(rule, batch, row, known_score) for rule in consequence.rules]
             findings[row] = Finding(
-                consequence.notifications, consequence.reason_codes, rule_hits, reasons.get(row, [])
+                consequence.notifications, consequence.reason_codes, rule_hits.get(row, []), reasons.get(row, [])
             )
         return findings
 
@@ -147,16 +141,25 @@ class Decider:
             consequence = _Consequence(
                 self.policy.notifications(hit_row),
                 self.policy.reason_codes(hit_row, score_action_code),
-                [self.policy.rules[number] for number in np.flatnonzero(hit_row).tolist()],
             )
             if len(self._consequences) >= _REMEMBERED_CONSEQUENCES:
                 self._consequences.clear()
             self._consequences[key] = consequence
         return consequence
 
-    def _rule_hit(self, rule: Rule, batch: GatheredBatch, row: int, score: float | None) -> RuleHit:
-        values: dict[str, Scalar] = {name: self.inputs.value(name, batch, row, score) for name in rule.reads}
-        return RuleHit(rule.action, rule.reason_code, rule.id, values)
+    def _rule_hits(
+        self, batch: GatheredBatch, scores: NDArray[np.float64], hits: NDArray[np.bool_]
+    ) -> dict[int, list[RuleHit]]:
+        """The rules that hit each row where any does, in the policy's order."""
+        found: dict[int, list[RuleHit]] = {}
+        for number in np.flatnonzero(hits.any(axis=0)).tolist():
+            rule, rows = self.policy.rules[number], np.flatnonzero(hits[:, number])
+            columns = [self.inputs.values(name, batch, rows, scores) for name in rule.reads]
+            of_rows = zip(*columns, strict=True) if columns else repeat((), len(rows))
+            for row, values in zip(rows.tolist(), of_rows, strict=True):
+                hit = RuleHit(rule.action, rule.reason_code, rule.id, dict(zip(rule.reads, values, strict=True)))
+                found.setdefault(row, []).append(hit)
+        return found
 
     def _score_reasons(
         self, batch: GatheredBatch, flagged: NDArray[np.intp]

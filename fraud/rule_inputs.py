@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 from operator import attrgetter
 from typing import Any, cast
 
@@ -167,13 +168,17 @@ class RuleInputs:
             return (batch.timestamps_ms // HOUR_MS % 24).astype(np.float64)
         return np.array([read(transaction) for transaction in batch.transactions], self._dtypes[name])
 
-    def value(self, name: str, batch: GatheredBatch, row: int, score: float | None) -> Scalar:
-        """The value of one name in one row, as it stands in a decision."""
+    def values(
+        self, name: str, batch: GatheredBatch, rows: NDArray[np.intp], scores: NDArray[np.float64]
+    ) -> Sequence[Scalar]:
+        """The values of one name in some rows, as they stand in decisions."""
         if name == SCORE:
-            return score
+            return [None if isnan(score) else score for score in scores[rows].tolist()]
         if name in self._features:
             place = self._features[name]
-            return typed(self._feature_rows[place].kind, batch.matrix[row, place].item())
+            kind = self._feature_rows[place].kind
+            return [typed(kind, value) for value in batch.matrix[rows, place].tolist()]
         if name in self._profiles:
-            return batch.profiles.value(row, self._profiles[name])
-        return self._transactions[name](batch.transactions[row])
+            return batch.profiles.values(rows, self._profiles[name])
+        read = self._transactions[name]
+        return [read(batch.transactions[row]) for row in rows.tolist()]

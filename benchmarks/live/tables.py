@@ -69,7 +69,8 @@ def _latencies(figures: Figures) -> str:
     for name, runs, goal in (
         ("**service**, warm, at half of its peak", figures["latency"], goals),
         ("floor, at the same rate", figures["floor_latency"], ""),
-        ("service, warm, at a third of its peak", figures["calm_latency"], ""),
+        ("service, warm, at a sixth of its peak", figures["calm_latency"], ""),
+        ("floor, at the same rate", figures["calm_floor_latency"], ""),
     ):
         quantiles = [f"{median(run[key] for run in runs):,.0f} ms" for key in ("p50_ms", "p99_ms", "p999_ms")]
         degraded = f"{sum(run['degraded'] for run in runs):,}"

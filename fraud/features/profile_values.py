@@ -9,6 +9,7 @@ from math import isnan, nan
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fraud.features.compiled import Integers, Reals, compiled, integers_at
 from fraud.features.customer_state import CustomerState
@@ -28,7 +29,7 @@ from fraud.features.customer_words import (
     TOTAL,
 )
 from fraud.features.run import Run
-from fraud.features.table import DAY_MS, typed
+from fraud.features.table import DAY_MS, FeatureKind, typed
 from fraud.features.wide_integers import ratio
 
 ProfileValue = float | int | str | None
@@ -122,13 +123,13 @@ class Profiles(NamedTuple):
         """Those of some transactions."""
         return self._replace(numbers=self.numbers[rows], texts=[self.texts[row] for row in rows] if self.texts else [])
 
-    def value(self, row: int, place: int) -> ProfileValue:
-        """One value, missing is None."""
+    def values(self, rows: NDArray[np.intp], place: int) -> list[ProfileValue]:
+        """The values of one field in some rows, missing is None."""
         field = self.fields[place]
         if field.kind == "text":
-            return self.texts[row]
-        number = self.numbers[row, place].item()
-        return None if isnan(number) else typed("integer" if field.counts else "number", number)
+            return [self.texts[row] for row in rows.tolist()]
+        kind: FeatureKind = "integer" if field.counts else "number"
+        return [None if isnan(number) else typed(kind, number) for number in self.numbers[rows, place].tolist()]
 
 
 def _has_text(fields: Sequence[ProfileField]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from random import Random
 
 import msgspec
+import numpy as np
 import pytest
 from event_sequences import SMALL_LIMITS, TINY_LIMITS, USUAL_LIMITS, Pools, Sequence, generate, sequences
 from hypothesis import given
@@ -54,7 +55,7 @@ def profile_values(state: CustomerState, plan: StatePlan, settings: Settings) ->
     extraction = Extraction(feature_set("default" if plan.detailed else "handbook"), plan, 2)
     passages, nobody = Passages([last], [deepcopy(state)], [True]), {kind: {} for kind in ENTITY_KINDS}
     profiles = extraction.pass_all(passages, nobody, fields).profiles
-    return [profiles.value(0, place) for place in range(len(fields))]
+    return [profiles.values(np.array([0]), place)[0] for place in range(len(fields))]
 
 
 def compare(sequence: Sequence, cuts: set[int], settings: Settings, feature_set_name: str) -> None:
