@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The first half of the days warms the state, the second is decided.
 DEMO_DAYS ?= 60
 DEMO_CUSTOMERS ?= 2000
 BENCH_ARGS ?=
@@ -19,7 +20,8 @@ PREREQUISITES := java:default-jre-headless mvn:maven redis-server:redis-server c
 demo: setup
 	@$(BIN)/fraud simulate --out demo/transactions.jsonl --days $(DEMO_DAYS) --customers $(DEMO_CUSTOMERS) --merchants 600 --seed 1
 	@echo
-	@$(BIN)/fraud replay demo/transactions.jsonl --from 2026-01-31 --out demo/report
+	@$(BIN)/fraud replay demo/transactions.jsonl --out demo/report \
+	  --from $$($(BIN)/python -c 'import datetime; print(datetime.date(2026, 1, 1) + datetime.timedelta($(DEMO_DAYS) // 2))')
 
 test: prerequisites setup check
 	$(BIN)/python -m pytest
@@ -45,6 +47,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit/test_structure.py
 
 setup: $(READY)
 

@@ -124,7 +124,7 @@ def replay(
 
     from fraud.bootstrap import load_artefacts
     from fraud.features.compiled import HAS_CODE
-    from fraud.progress import progress_bar
+    from fraud.progress import progress_bar, tell_of_compiling
     from fraud.replay.run import ReplayOptions, relaxed_collection
     from fraud.replay.session import ReplayRequest, ReplaySession
     from fraud.report.console import rejections_text, summary_text
@@ -145,8 +145,7 @@ def replay(
     options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
     request = ReplayRequest(files, mapping, out, options, decisions_jsonl)
     session = ReplaySession(settings, artefacts, request, perf_counter)
-    if not HAS_CODE and sys.stderr.isatty():
-        click.echo("compiling what decides, once for this version: half a minute", err=True)
+    tell_of_compiling(has_code=HAS_CODE)
     asyncio.run(typical_batch(settings, artefacts))
     with progress_bar(session.files.total_bytes) as advance, relaxed_collection():
         outcome = asyncio.run(session.run(advance))
@@ -199,8 +198,9 @@ def features(
     from time import perf_counter
 
     from fraud.features import feature_set
+    from fraud.features.compiled import HAS_CODE
     from fraud.pipeline import StageTimings
-    from fraud.progress import progress_bar
+    from fraud.progress import progress_bar, tell_of_compiling
     from fraud.replay.feature_file import write_features
     from fraud.replay.run import ReplayOptions, relaxed_collection
     from fraud.sources.mapping import load_mapping
@@ -211,6 +211,7 @@ def features(
     chosen = feature_set(feature_set_name)
     source = TransactionFiles(files, mapping)
     options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
+    tell_of_compiling(has_code=HAS_CODE)
     with progress_bar(source.total_bytes) as advance, relaxed_collection():
         written = write_features(settings, source, mapping, chosen, options, StageTimings(perf_counter), out, advance)
     repeated = f"; {_records(written.duplicates)} seen before, counted once" if written.duplicates else ""
@@ -218,6 +219,7 @@ def features(
     click.echo(f"{written.rows:,} {rows} of {len(chosen.names)} features in {out}{repeated}")
     if written.rejected:
         click.echo(f"{_records(written.rejected)} refused, the first: {written.first_rejected}", err=True)
+        click.echo("`fraud replay` names each of them in rejected.jsonl", err=True)
         if fail_on_rejects:
             sys.exit(EXIT_REJECTS)
 

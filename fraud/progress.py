@@ -40,6 +40,12 @@ def progress_bar(total_bytes: int) -> Iterator[Callable[[int, int], None]]:
         yield advance
 
 
+def tell_of_compiling(*, has_code: bool) -> None:
+    """Say on a terminal why nothing seems to happen, unless the compiled code of this version is there."""
+    if not has_code and sys.stderr.isatty():
+        sys.stderr.write("compiling what computes features and decides, once for this version: half a minute\n")
+
+
 def _terminal_says_its_size() -> bool:
     try:
         return min(os.get_terminal_size(sys.stderr.fileno())) > 0

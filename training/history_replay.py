@@ -82,9 +82,11 @@ def replayed_features(
     feed = HistoryLabels(labels)
     found: dict[EventKey, FloatArray] = {}
     with asyncio.Runner() as runner:
+        # Not `runner.run`: at its end it looks up who handles signals, which writes out the whole batch as text.
+        loop = runner.get_loop()
         for start in range(0, len(ordered), settings.batch_size):
             batch = cast(Sequence[TransactionMessage], ordered[start : start + settings.batch_size])
-            gathered = runner.run(pipeline.process(batch, feed)).gathered
+            gathered = loop.run_until_complete(pipeline.process(batch, feed)).gathered
             for transaction, values in zip(gathered.transactions, gathered.matrix, strict=True):
                 found[_key(transaction)] = values
             advance(len(batch))

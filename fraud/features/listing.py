@@ -23,7 +23,7 @@ def duration_text(milliseconds: int) -> str:
 
 
 def feature_table_text(names: Sequence[str] = FEATURE_SETS) -> str:
-    """Every feature of these sets, a line with its name, type, whose and windows, and its meaning under it.
+    """Every feature of these sets, its name, whose it is, type, aggregation and windows, and its meaning under it.
 
     No line has more than 80 characters. Raises `UnknownFeatureSetError`.
     """
@@ -40,6 +40,11 @@ def feature_table_text(names: Sequence[str] = FEATURE_SETS) -> str:
 
 
 def _kind(row: Feature) -> str:
-    windows = (("window", row.window_ms), ("delay", row.delay_ms), ("hop", row.hop_ms))
+    windows = (
+        ("window", row.window_ms),
+        ("baseline", row.baseline_window_ms),
+        ("delay", row.delay_ms),
+        ("hop", row.hop_ms),
+    )
     declared = [f"{word} {duration_text(milliseconds)}" for word, milliseconds in windows if milliseconds]
-    return ", ".join((row.entity, row.kind, *declared))
+    return ", ".join(filter(None, (row.entity, row.kind, row.aggregation, *declared)))

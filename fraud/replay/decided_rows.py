@@ -54,6 +54,13 @@ class DecidedRows:
         """The fraud scenario of each, None where there is none."""
         return [None if truth is None else truth.scenario for truth in self.truths]
 
+    @cached_property
+    def notifying(self) -> NDArray[np.bool_]:
+        """Whether each decision notifies somebody, bool [n], whatever its action."""
+        found = np.zeros(len(self), dtype=np.bool_)
+        found[[row for row, finding in self.findings.items() if finding.notifications]] = True
+        return found
+
     @staticmethod
     def of_batch(gathered: GatheredBatch, decided: DecisionBatch, truths: Sequence[GroundTruth | None]) -> DecidedRows:
         """The rows of one batch."""

@@ -68,8 +68,10 @@ def iterate_features(
     replay = Replay(settings, artefacts, mapping, options, timings, profile_names=profile_names)
     batches = replay.batches(files)
     with asyncio.Runner() as runner:
+        loop = runner.get_loop()
         while True:
-            batch = runner.run(_following(batches))
+            # Not `runner.run`: at its end it looks up who handles signals, which writes out the whole batch as text.
+            batch = loop.run_until_complete(_following(batches))
             if batch is None:
                 return
             yield _block(batch, replay, inputs)
@@ -92,13 +94,11 @@ def _block(batch: ReplayedBatch, replay: Replay, inputs: RuleInputs | None) -> F
             known_at_ms.append(replay.labels.known_at_ms(truth, transaction))
     return FeatureBlock(
         gathered=gathered,
-        transaction_ids=[transaction.transaction_id for transaction in gathered.transactions],
-        timestamps_ms=np.array([transaction.timestamp_ms for transaction in gathered.transactions], dtype=np.int64),
+        transaction_ids=gathered.transaction_ids,
+        timestamps_ms=gathered.timestamps_ms,
         labels=np.array(labels, dtype=np.int8),
         label_known_at_ms=np.array(known_at_ms, dtype=np.int64),
-        base_amounts_minor=np.array(
-            [transaction.base_amount_minor for transaction in gathered.transactions], dtype=np.int64
-        ),
+        base_amounts_minor=gathered.base_amounts_minor,
         scenarios=[None if truth is None else truth.scenario for truth in truths],
         # A file says what became of every payment.
         weights=np.ones(len(truths)),

@@ -210,6 +210,7 @@ def _decided_batch(rows: DecidedRows) -> DecidedBatch:
         hits=rows.hits,
         labels=np.array([_LABEL_CODES[label] for label in rows.labels], dtype=np.int8),
         late=rows.late,
+        notifying=rows.notifying,
         scenarios=rows.scenarios,
     )
 

@@ -77,7 +77,8 @@ def key_numbers(summary: Summary) -> list[Tile]:
         Tile(
             "Alerts",
             formats.count(detection["alerts"]),
-            f"{formats.percent(detection['alert_share'])} of {formats.count(summary['decided'])} decisions",
+            f"{formats.percent(detection['alert_share'])} of {formats.count(summary['decided'])} decisions"
+            f"{_notified_only(detection['notified_only'])}",
         ),
         Tile(
             "Reviews a day",
@@ -93,6 +94,13 @@ def key_numbers(summary: Summary) -> list[Tile]:
             _no_labels(summary) if alarms is None else f"{formats.count(alarms)} legitimate transactions",
         ),
     ]
+
+
+def _notified_only(number: int) -> str:
+    if not number:
+        return ""
+    more = f"{formats.count(number)} more {'was' if number == 1 else 'were'} allowed and told to somebody"
+    return f"; {more}, and alerts.jsonl holds both"
 
 
 def _no_labels(summary: Summary) -> str:

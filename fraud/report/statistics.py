@@ -63,6 +63,7 @@ class ReplayStatistics:
         # scenario -> [frauds, alerts, blocks, fraud value of all attempts]
         self._scenarios: dict[str, list[int]] = {}
         self._late = 0
+        self._notified_only = 0
         self._first_ms: int | None = None
         self._last_ms: int | None = None
 
@@ -75,6 +76,7 @@ class ReplayStatistics:
         self._first_ms = first if self._first_ms is None else min(first, self._first_ms)
         self._last_ms = last if self._last_ms is None else max(last, self._last_ms)
         self._late += int(np.count_nonzero(batch.late))
+        self._notified_only += int(np.count_nonzero(batch.notifying & (batch.action_codes == ALLOW)))
         units = score_units(batch.scores)
         days = batch.timestamps_ms // DAY_MS
         self._scores.add(units, batch.labels)
@@ -150,7 +152,7 @@ class ReplayStatistics:
                 "legitimate": int(by_label[_LEGITIMATE]) if labelled else None,
             },
             "actions": _actions(counts, self._days.total_money(), labelled=labelled),
-            "detection": _detection(counts),
+            "detection": _detection(counts, self._notified_only),
             "ranking": self._ranking(labelled=labelled),
             "thresholds": self._thresholds(),
             "money": self._money(labelled=labelled),
@@ -248,6 +250,7 @@ def _check_lengths(batch: DecidedBatch, rule_count: int) -> None:
         "hits": len(batch.hits),
         "labels": len(batch.labels),
         "late": len(batch.late),
+        "notifying": len(batch.notifying),
         "scenarios": len(batch.scenarios),
     }
     for name, length in lengths.items():
@@ -276,13 +279,18 @@ def _actions(counts: Int64Array, money: Int64Array, *, labelled: bool) -> Summar
     }
 
 
-def _detection(counts: Int64Array) -> Summary:
-    """Return precision and recall of alerts and of blocks, and the false-positive rate, over labelled transactions."""
+def _detection(counts: Int64Array, notified_only: int) -> Summary:
+    """Return precision and recall of alerts and of blocks, and the false-positive rate, over labelled transactions.
+
+    Alerts here are decisions that are not `allow`: what is allowed and only notifies somebody is no claim of fraud that
+    could be right or wrong. `notified_only` counts it apart; alerts.jsonl has as many lines as both together.
+    """
     frauds, legitimate = int(counts[:, _FRAUD].sum()), int(counts[:, _LEGITIMATE].sum())
     alerted, blocked = counts[ALLOW + 1 :].sum(axis=0), counts[BLOCK]
     caught, disturbed = int(alerted[_FRAUD]), int(alerted[_LEGITIMATE])
     return {
         "alerts": int(alerted.sum()),
+        "notified_only": notified_only,
         "alert_share": _ratio(int(alerted.sum()), int(counts.sum())),
         "alert_precision": _ratio(caught, caught + disturbed),
         "alert_recall": _ratio(caught, frauds),

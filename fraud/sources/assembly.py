@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
@@ -112,6 +112,25 @@ class _Column(NamedTuple):
         return f"{reason} (column {', '.join(self.names)})"
 
 
+def check_needed_columns(mapping: Mapping, file: str, present: Sequence[str]) -> None:
+    """Raise `MappingError` if `present` lacks a column of a field that no record can be without."""
+    needed = [mapping.time.column]
+    needed += [
+        column for field in REQUIRED_TARGETS if field in mapping.fields for column in mapping.fields[field].columns
+    ]
+    for column in needed:
+        if column.name not in present:
+            _not_there(column, file, present)
+
+
+def _not_there(column: ColumnName, file: str, present: Sequence[str]) -> NoReturn:
+    hint = suggestion(column.name, present) or _delimiter_hint(present) or "."
+    columns = ", ".join(map(repr, present[:_SHOWN_COLUMNS]))
+    if len(present) > _SHOWN_COLUMNS:
+        columns += f" and {len(present) - _SHOWN_COLUMNS} more"
+    column.node.fail(f"column {column.name!r} is not in {file}{hint} It has: {columns}")
+
+
 class Assembly:
     """Makes records from tables of one file.
 
@@ -176,11 +195,7 @@ class Assembly:
                 column.node.fail(f"column {column.name!r} is there more than once in {self._file}")
             return True
         if not optional:
-            hint = suggestion(column.name, self._present) or _delimiter_hint(self._present) or "."
-            columns = ", ".join(map(repr, self._present[:_SHOWN_COLUMNS]))
-            if len(self._present) > _SHOWN_COLUMNS:
-                columns += f" and {len(self._present) - _SHOWN_COLUMNS} more"
-            column.node.fail(f"column {column.name!r} is not in {self._file}{hint} It has: {columns}")
+            _not_there(column, self._file, self._present)
         return False
 
     def _fields(self, mapping: Mapping) -> list[Any]:

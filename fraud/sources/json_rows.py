@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 
-from fraud.sources.assembly import Assembly
+from fraud.sources.assembly import Assembly, check_needed_columns
 from fraud.sources.mapping import Mapping
 from fraud.sources.records import GroundTruth, Record, RejectedRecord, SourceRecord
 from fraud.sources.snippets import JsonSnippets, secret_columns
@@ -52,6 +53,7 @@ class JsonRows:
 
     def __init__(self, mapping: Mapping, file: str) -> None:
         self._file = file
+        self._mapping = mapping
         self._topic_messages = mapping.topic_messages
         self._assembly = Assembly(mapping, file, None)
         self._snippets = JsonSnippets(secret_columns(mapping))
@@ -59,6 +61,24 @@ class JsonRows:
         self._decode_label = msgspec.json.Decoder(_TopicLabel).decode
         self._decode_object = msgspec.json.Decoder(dict[str, Any]).decode
         self._shared_truths: dict[_TopicLabel, GroundTruth] = {}
+
+    def check_columns(self, reader: LineReader) -> None:
+        """Raise `MappingError` if a column that no record can be without is in none of the first records.
+
+        A single record may lack it, and is refused alone.
+        """
+        if self._topic_messages:
+            return
+        present: dict[str, None] = {}
+        left = BLOCK_RECORDS
+        while left and (lines := reader.take(left)).texts:
+            left -= len(lines.texts)
+            for index, line in enumerate(lines.texts):
+                if index not in lines.too_long:
+                    with suppress(*_JSON_ERRORS):
+                        present |= dict.fromkeys(self._decode_object(line))
+        if present:
+            check_needed_columns(self._mapping, self._file, list(present))
 
     def blocks(self, reader: LineReader) -> Iterator[list[Record]]:
         """Blocks of records in file order."""

@@ -205,7 +205,10 @@ def _fields(node: Node) -> dict[str, FieldSource]:
             child.fail(f"unknown field {target!r}{hint} Possible: {', '.join(FIELD_TARGETS)}")
     missing = [target for target in REQUIRED_TARGETS if target not in entries and target != "timestamp"]
     if missing:
-        node.fail(f"missing: {', '.join(missing)}; each needs a column, a constant or (for an id) row_number: true")
+        has = f"the mapping has: {', '.join(entries)}" if entries else "the mapping has no field"
+        node.fail(
+            f"missing: {', '.join(missing)}; each needs a column, a constant or (for an id) row_number: true; {has}"
+        )
     return {target: _field(target, child) for target, child in entries.items()}
 
 

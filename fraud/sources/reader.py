@@ -64,6 +64,8 @@ class TransactionFiles:
             return lambda: self._parquet(path, columns)
         if _format(path) == "json":
             rows = JsonRows(self._mapping, str(path))
+            with ByteStream(path) as stream:
+                rows.check_columns(LineReader(stream))
             return lambda: self._lines(path, rows.blocks)
         with ByteStream(path) as stream:
             header = csv_header(stream, self._mapping.delimiter)

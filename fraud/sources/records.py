@@ -79,16 +79,21 @@ def shown_value(value: str, field: str = "", secret_fields: Collection[str] = ()
     """`value` as it may be written to a report: at most 80 characters, card numbers and addresses masked, on one line.
 
     A run of 12 digits or more keeps at most its first 6 and last 4. `card_id` and `ip_address` keep the last 4
-    characters at most, and so do `secret_fields`; with these a whole line (no `field`) does too: it may hold them.
+    characters at most, and so do `secret_fields`; with these a whole line (no `field`) does too, and so does an object
+    that they are fields of: it may hold them.
     """
     looked_at = value[:_LOOKED_AT_LENGTH]
-    if field in WHOLLY_MASKED_FIELDS or field in secret_fields or (secret_fields and not field):
+    if field in WHOLLY_MASKED_FIELDS or _may_hold(field, secret_fields):
         looked_at = wholly_masked(looked_at, is_whole=len(value) <= _LOOKED_AT_LENGTH)
     else:
         looked_at = _ADDRESS.sub(_mask_address, masked_numbers(looked_at))
     if len(looked_at) > SHOWN_MAX_LENGTH or len(value) > _LOOKED_AT_LENGTH:
         return looked_at[: SHOWN_MAX_LENGTH - 1] + "…"
     return looked_at
+
+
+def _may_hold(field: str, secret_fields: Collection[str]) -> bool:
+    return any(not field or secret == field or secret.startswith(f"{field}.") for secret in secret_fields)
 
 
 def masked_numbers(text: str) -> str:

@@ -151,7 +151,9 @@ def test_features_say_how_much_was_written_and_refused(tmp_path: Path, fraud: Ca
     finished = fraud("features", file, "--feature-set", "handbook", "--out", tmp_path / "values.parquet")
     assert "1 row of 15 features" in finished.stdout
     assert "1 record seen before, counted once" in finished.stdout
-    assert finished.stderr == f"1 record refused, the first: {file}:3: has 3 columns where the header has 5\n"
+    refused, where_all_are = finished.stderr.splitlines()
+    assert refused == f"1 record refused, the first: {file}:3: has 3 columns where the header has 5"
+    assert where_all_are == "`fraud replay` names each of them in rejected.jsonl"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "values.parquet"]
 
 
@@ -161,6 +163,13 @@ def test_the_list_of_features_has_every_feature_of_every_set(fraud: Callable[...
     words = set(listed.stdout.split())
     assert set(feature_set("default").names) | set(feature_set("handbook").names) <= words
     assert max(map(len, listed.stdout.splitlines())) <= 80
+
+
+def test_the_list_says_how_values_are_aggregated_and_what_they_are_compared_with(fraud: Callable[..., Any]) -> None:
+    lines = [line.strip() for line in fraud("features", "--list").stdout.splitlines()]
+    assert "customer_sum_1h  customer, number, sum, window 1h" in lines
+    assert "gap_before_burst  customer, number, ratio to median, window 1h, baseline 30d" in lines
+    assert "card_burst_1h  card, number, ratio of counts, window 1h, baseline 30d, hop 5m" in lines
 
 
 @pytest.mark.parametrize("order", [("--list", "--feature-set", "handbook"), ("--feature-set", "handbook", "--list")])

@@ -162,6 +162,40 @@ def test_alerts_are_the_decisions_that_ask_somebody_to_act(replayed: Path) -> No
     assert 0 < len(alerts) < len(decisions)
 
 
+def test_the_summary_counts_every_alert_as_flagged_or_as_notifying_only(
+    tmp_path: Path, simulated: Path, replayed: Path, replay: Callable[..., Path]
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        """
+policy: tells
+version: 1
+description: Reviews some payments and tells the customer about others
+rules:
+  - id: high
+    description: Reviewed, and told
+    condition: amount > 200
+    action: review
+    notify: analyst
+    reason_code: HIGH
+  - id: middling
+    description: Told, whatever is done
+    condition: amount > 100
+    action: allow
+    notify: customer
+    reason_code: MIDDLING
+"""
+    )
+    telling = replay(tmp_path / "out", simulated, "--policy", policy)
+    for out in (replayed, telling):
+        detection = json.loads((out / "summary.json").read_bytes())["detection"]
+        assert len(json_lines(out / "alerts.jsonl")) == detection["alerts"] + detection["notified_only"]
+    rows = pq.read_table(telling / "decisions.parquet", columns=["action", "notifications"]).to_pylist()
+    told = [row for row in rows if row["action"] == "allow" and row["notifications"]]
+    assert detection["notified_only"] == len(told) > 0
+    assert detection["alerts"] > 0
+
+
 def test_a_rule_hit_carries_the_values_that_its_condition_read(replayed: Path) -> None:
     for message in json_lines(replayed / "alerts.jsonl"):
         decision = message["decision"]
@@ -343,6 +377,22 @@ def test_a_field_that_settings_name_is_tokenised_in_every_output(
         for text in texts_in(path):
             assert not {value for value in clear if value in text}, path.name
     assert all(user.startswith("k7_") for user in pq.read_table(out / "decisions.parquet")["user_id"].to_pylist())
+
+
+def test_an_attribute_that_settings_name_is_not_shown_where_all_attributes_are_refused(
+    tmp_path: Path, simulated: Path, monkeypatch: pytest.MonkeyPatch, replay: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv("FRAUD_TOKENISED_FIELDS", "attributes.phone")
+    monkeypatch.setenv("FRAUD_TOKEN_KEY", "a key of the test, long enough")
+    first, needed = rows_of(simulated)[0], ("transaction_id", "user_id", "timestamp", "amount", "currency")
+    message = {name: first[name] for name in needed} | {"attributes": {"phone": "+4915112345", "note": None}}
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps(message) + "\n")
+    out = replay(tmp_path / "out", file)
+    (refused,) = map(json.loads, (out / "rejected.jsonl").read_text().splitlines())
+    assert refused["field"] == "attributes"
+    for path in out.iterdir():
+        assert not any("4915112345" in text for text in texts_in(path)), path.name
 
 
 def test_stages_are_told_in_the_order_of_the_work(replayed):

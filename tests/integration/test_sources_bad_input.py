@@ -409,11 +409,19 @@ def test_what_cannot_be_read_at_all_is_said_before_the_first_record(tmp_path: Pa
         assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["in.csv", "in.parquet"])
+@pytest.mark.parametrize("name", ["in.csv", "in.parquet", "in.jsonl"])
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "in.csv":
         path.write_text("TRANSACTION_ID,TX_DATETIME,CUSTOMER,TERMINAL_ID,TX_AMOUNT\n")
+    elif name == "in.jsonl":
+        # Each line has its own keys, and one that cannot be read has none.
+        lines = [
+            '{"TRANSACTION_ID": 1, "TX_DATETIME": "2018-04-01 00:00:31"}',
+            "{",
+            '{"CUSTOMER": 1, "TERMINAL_ID": 2, "TX_AMOUNT": 3}',
+        ]
+        path.write_text("\n".join(lines))
     else:
         names = ["TRANSACTION_ID", "TX_DATETIME", "CUSTOMER", "TERMINAL_ID", "TX_AMOUNT"]
         pq.write_table(pa.table({column: pa.array([], pa.string()) for column in names}), path)
@@ -423,6 +431,16 @@ def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Pat
     assert text.startswith("handbook.yaml:5:3: column 'CUSTOMER_ID' is not in ")
     assert "did you mean 'CUSTOMER'?" in text
     assert "It has: 'TRANSACTION_ID', 'TX_DATETIME', 'CUSTOMER', 'TERMINAL_ID', 'TX_AMOUNT'" in text
+
+
+def test_a_json_record_without_a_needed_key_is_refused_alone_where_others_have_it(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    whole = '"TX_DATETIME": "2018-04-01 00:00:31", "CUSTOMER_ID": 1, "TERMINAL_ID": 2, "TX_AMOUNT": 3'
+    path.write_text(f'{{{whole}}}\n{{"TRANSACTION_ID": 2, {whole}}}\n')
+    refused, accepted = read_records([path], load_mapping("handbook"))
+    assert isinstance(refused, RejectedRecord)
+    assert (refused.line, refused.field, refused.code) == (1, "transaction_id", "missing_field")
+    assert isinstance(accepted, SourceRecord)
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_review_that_costs_more_saves_less(dataset, models, tmp_path):
         (section,) = evaluation(out)["sections"]
         net.append(section["evaluation"]["models"][0]["best_money"])
     assert net[0]["fraud_minor"] == net[1]["fraud_minor"]
-    spent = [money["stopped_minor"] - money["review_cost_minor"] for money in net]
+    spent = [money["prevented_minor"] - money["review_cost_minor"] for money in net]
     assert spent[0] > spent[1]
 
 

@@ -5,17 +5,40 @@ from __future__ import annotations
 import math
 from random import Random
 
+import msgspec
 import pytest
 from event_sequences import SMALL_LIMITS, TINY_LIMITS, USUAL_LIMITS, Pools, Sequence, generate, sequences
 from feature_oracle import Oracle
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle_events import Limits
-from payments import HOUR_MS, MINUTE_MS, Bench, admission
+from payments import HOUR_MS, MINUTE_MS, Bench, admission, payment
 
 from fraud.bootstrap import state_limits
 from fraud.features import FEATURE_SETS, feature_set
 from fraud.settings import Settings
+from fraud.transaction import TransactionMessage
+
+WITHOUT_OPTIONAL_FIELDS = payment("t", amount=25.5)
+WITH_ALL_OPTIONAL_FIELDS = msgspec.structs.replace(
+    WITHOUT_OPTIONAL_FIELDS,
+    auth_result="declined",
+    entry_mode="chip",
+    is_recurring=True,
+    card_id="card",
+    merchant_id="merchant",
+    merchant_category="category",
+    terminal_id="terminal",
+    counterparty_id="counterparty",
+    channel="pos",
+    country="AT",
+    city="Wien",
+    latitude=48.2082,
+    longitude=16.3738,
+    device_id="device",
+    ip_address="192.0.2.7",
+    attributes={"own_field": 1.5},
+)
 
 
 def compare_with_oracle(sequence: Sequence, settings: Settings, feature_set_name: str, batch_size: int = 16) -> None:
@@ -55,6 +78,21 @@ def test_the_oracle_knows_every_feature(name: str) -> None:
     oracle = Oracle(name, Limits(0, 1, 1), {})
     _, _, values = oracle.process(admission(bench.settings).admit(sequence.messages[0]))
     assert set(feature_set(name).names) <= set(values)
+
+
+@pytest.mark.parametrize(
+    ("message", "empty"),
+    [
+        (WITH_ALL_OPTIONAL_FIELDS, {"original_transaction_id"}),
+        (WITHOUT_OPTIONAL_FIELDS, set(TransactionMessage.__struct_fields__[6:])),
+    ],
+    ids=["with all optional fields", "without any"],
+)
+@pytest.mark.parametrize("name", FEATURE_SETS)
+def test_every_feature_of_the_first_payment_ever(name: str, message: TransactionMessage, empty: set[str]) -> None:
+    """Only a reversal has an original; whatever other field there is, is set in one case and in the other is not."""
+    assert {field for field in message.__struct_fields__ if getattr(message, field) in (None, {})} == empty
+    compare_with_oracle(Sequence([message], {}), USUAL_LIMITS, name)
 
 
 @pytest.mark.parametrize("settings", [USUAL_LIMITS, SMALL_LIMITS, TINY_LIMITS], ids=["usual", "small", "tiny"])

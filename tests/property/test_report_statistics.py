@@ -30,6 +30,7 @@ row = st.fixed_dictionaries(
         "declined": st.booleans(),
         "hits": st.tuples(st.booleans(), st.booleans(), st.booleans()),
         "late": st.booleans(),
+        "notifying": st.booleans(),
         "scenario": st.sampled_from(["takeover", "testing", None]),
     }
 )
@@ -60,6 +61,7 @@ def batch_of(rows, *, model=True):
         np.array([entry["hits"] for entry in rows], dtype=np.bool_).reshape(len(rows), len(RULE_IDS)),
         np.array([entry["label"] for entry in rows], dtype=np.int8),
         np.array([entry["late"] for entry in rows], dtype=np.bool_),
+        np.array([entry["notifying"] for entry in rows], dtype=np.bool_),
         [entry["scenario"] if entry["label"] == 1 else None for entry in rows],
     )
 
@@ -93,6 +95,8 @@ def test_counts_are_what_counting_gives(rows, boundaries):
         of_action = [entry for entry in rows if entry["action"] == code]
         assert summary["actions"][action]["count"] == len(of_action)
         assert summary["actions"][action]["amount_minor"] == sum(entry["amount"] for entry in of_action)
+    assert detection["alerts"] == sum(entry["action"] > 0 for entry in rows)
+    assert detection["notified_only"] == sum(entry["action"] == 0 and entry["notifying"] for entry in rows)
     assert detection["alert_precision"] == (len(caught) / len(labelled_alerts) if labelled_alerts else None)
     assert detection["alert_recall"] == (len(caught) / len(frauds) if frauds else None)
     assert detection["false_positive_rate"] == (

@@ -109,7 +109,7 @@ def estimates(rows: LabelledRows) -> dict[str, float]:
     return {
         **{name: interval.value or 0.0 for name, interval in model.metrics.items()},
         "fraud money": model.money.fraud_minor / 1e6,
-        "money stopped": model.money.stopped_minor / 1e6,
+        "money prevented": model.money.prevented_minor / 1e6,
         "net saving": model.money.net_minor / 1e6,
         "reviews a day": model.workload.mean,
     }

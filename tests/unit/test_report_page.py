@@ -48,6 +48,7 @@ def summary_of(*, labelled=True, model=True, decided=COUNT):
             np.stack([number % 20 == 0, number % 2 == 1, np.zeros(decided, dtype=np.bool_)], axis=1),
             fraud.astype(np.int8) if labelled else np.full(decided, -1, dtype=np.int8),
             np.zeros(decided, dtype=np.bool_),
+            number % 40 == 1,
             [HOSTILE if i % 10 == 0 and labelled else None for i in range(decided)],
         )
     )
@@ -173,6 +174,13 @@ def test_one_day_is_one_day():
     assert "(1 day)" in render_report(summary_of(decided=1), CONTEXT)
 
 
+def test_what_is_allowed_and_told_to_somebody_stands_beside_the_alerts():
+    both = "told to somebody, and alerts.jsonl holds both"
+    assert f"; 10 more were allowed and {both}" in render_report(summary_of(), CONTEXT)
+    assert f"; 1 more was allowed and {both}" in render_report(summary_of(decided=2), CONTEXT)
+    assert both not in render_report(summary_of(decided=1), CONTEXT)
+
+
 def test_rules_that_allow_are_no_work_and_stay_out_of_the_plot():
     drawn = texts_of(plot_of("rule_hits", summary_of()).svg)
     assert "&lt;b&gt;rule&lt;/b&gt;$" in drawn
@@ -193,7 +201,7 @@ def test_without_labels_numbers_that_need_them_are_missing_and_never_zero():
     assert summary["labels"]["frauds"] is None
     assert summary["money"]["stopped"] is summary["money"]["lost"] is summary["money"]["value_recall"] is None
     detection = summary["detection"]
-    assert {detection[name] for name in detection if name not in {"alerts", "alert_share"}} == {None}
+    assert {detection[name] for name in detection if name not in {"alerts", "notified_only", "alert_share"}} == {None}
     assert summary["ranking"]["fraud_value_caught_by_policy"] is None
     assert summary["scenarios"] is None
     assert all(day["frauds"] is None and day["lost"] is None for day in summary["days"])

@@ -85,6 +85,7 @@ def test_a_batch_with_columns_of_different_length_is_refused():
         np.zeros((0, 1), dtype=np.bool_),
         empty.astype(np.int8),
         np.zeros(0, dtype=np.bool_),
+        np.zeros(0, dtype=np.bool_),
         [],
     )
     with pytest.raises(ValueError, match="a batch of 0 transactions has 1 scores"):

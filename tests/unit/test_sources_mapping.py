@@ -68,7 +68,8 @@ def test_values_are_texts_as_written_so_norway_stays_norway() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (("  user_id: customer\n", ""), "m.yaml:2:1: missing: user_id"),
+        (("  user_id: customer\n", ""), "m.yaml:2:1: missing: user_id; each needs"),
+        (("  user_id: customer\n", ""), "; the mapping has: transaction_id, amount, currency"),
         (("user_id: customer", "user: customer"), "m.yaml:4:3: unknown field 'user'; did you mean 'user_id'?"),
         (("user_id: customer", "timestamp: when"), "m.yaml:4:3: the timestamp has a section of its own"),
         (("user_id: customer", "nothing: customer"), "m.yaml:4:3: unknown field 'nothing'. Possible: transaction_id,"),

@@ -39,3 +39,11 @@ def test_card_and_address_fields_show_their_last_four_characters_only(field: str
     assert shown_value("192.168.10.254", field) == "**********.254"
     assert shown_value("1.2.3.4", field) == "*******"
     assert shown_value("x" * 5_000, field) == "*" * 79 + "…"
+
+
+def test_an_object_that_secret_fields_are_of_is_masked_like_them() -> None:
+    secret = ("attributes.phone",)
+    assert shown_value("{'phone': '+4915112345', 'note': None}", "attributes", secret).startswith("*" * 30)
+    assert shown_value("+4915112345", "attributes.phone", secret) == "*******2345"
+    assert shown_value("a note", "attributes.note", secret) == "a note"
+    assert "4915112345" not in shown_value("a whole line with +4915112345 in it", "", secret)

@@ -215,13 +215,13 @@ def test_money_counts_what_each_action_stops_and_costs():
     )
     found = money(scores, rows, cost, minor_units=100)
     assert found.fraud_minor == 70_000
-    assert found.stopped_minor == pytest.approx(10_000 + 0.9 * 20_000 + 0.8 * 40_000)
+    assert found.prevented_minor == pytest.approx(10_000 + 0.9 * 20_000 + 0.8 * 40_000)
     assert found.review_cost_minor == 2 * 400
     assert found.challenge_cost_minor == pytest.approx(20)
     assert found.false_block_cost_minor == 1_500
     assert found.net_minor == pytest.approx(60_000 - 800 - 20 - 1_500)
-    assert found.stopped_share == pytest.approx(60_000 / 70_000)
-    assert money(scores[3:], rows.where(slice(3, 5)), cost, 100).stopped_share is None
+    assert found.prevented_share == pytest.approx(60_000 / 70_000)
+    assert money(scores[3:], rows.where(slice(3, 5)), cost, 100).prevented_share is None
 
 
 def test_the_best_threshold_reviews_what_pays():

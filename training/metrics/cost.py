@@ -33,23 +33,26 @@ class CostModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Money:
-    """Base minor units over the judged period: what fraud there was, what was stopped, and what each action cost."""
+    """Base minor units over the judged period: what fraud there was, what was prevented, and what each action cost.
+
+    Prevented is expected by the cost model, transaction by transaction: not *stopped* as docs/money.md defines it.
+    """
 
     fraud_minor: float
-    stopped_minor: float
+    prevented_minor: float
     review_cost_minor: float
     challenge_cost_minor: float
     false_block_cost_minor: float
 
     @property
     def net_minor(self) -> float:
-        """Stopped less all costs."""
-        return self.stopped_minor - self.review_cost_minor - self.challenge_cost_minor - self.false_block_cost_minor
+        """Prevented less all costs."""
+        return self.prevented_minor - self.review_cost_minor - self.challenge_cost_minor - self.false_block_cost_minor
 
     @property
-    def stopped_share(self) -> float | None:
-        """Share of the fraud money that was stopped; None without fraud."""
-        return self.stopped_minor / self.fraud_minor if self.fraud_minor else None
+    def prevented_share(self) -> float | None:
+        """Share of the fraud money that was prevented; None without fraud."""
+        return self.prevented_minor / self.fraud_minor if self.fraud_minor else None
 
 
 def money(scores: FloatArray, judged: JudgedRows, cost: CostModel, minor_units: int) -> Money:
@@ -60,14 +63,14 @@ def money(scores: FloatArray, judged: JudgedRows, cost: CostModel, minor_units: 
     weights = judged.weights
     fraud = weights * judged.labels * judged.base_amounts_minor
     legitimate = weights * (1 - judged.labels)
-    stopped = (
+    prevented = (
         cost.block_stops_share * float(fraud[blocked].sum())
         + cost.review_stops_share * float(fraud[reviewed].sum())
         + cost.challenge_stops_share * float(fraud[challenged].sum())
     )
     return Money(
         fraud_minor=float(fraud.sum()),
-        stopped_minor=stopped,
+        prevented_minor=prevented,
         review_cost_minor=cost.review_cost * minor_units * float(weights[reviewed].sum()),
         challenge_cost_minor=cost.challenge_cost * minor_units * float(weights[challenged].sum()),
         false_block_cost_minor=cost.false_block_cost * minor_units * float(legitimate[blocked].sum()),

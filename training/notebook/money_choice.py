@@ -62,7 +62,8 @@ def review_curve_plot(
         axes.set_ylabel(f"{currency} a day")
         legend_above(axes, columns=1)
         reading = (
-            "Stopped less the cost of reviews; the point is the best place. Beyond it reviews cost more than they save."
+            "Prevented less the cost of reviews; the point is the best place. Beyond it reviews cost more than they "
+            "save."
         )
         return Plot("review_curve", title, reading, svg(drawn, "review_curve", title))
 
@@ -81,7 +82,7 @@ def choices(
 def choices_listing(chosen: Mapping[str, tuple[CostModel, Money]], currency: str, base_exponent: int) -> Listing:
     """The thresholds under each cost model and what they save."""
     return Listing(
-        ("costs", "challenge from", "review from", "block from", "stopped", "net saving"),
+        ("costs", "challenge from", "review from", "block from", "prevented", "net saving"),
         [
             (
                 name,
@@ -89,7 +90,7 @@ def choices_listing(chosen: Mapping[str, tuple[CostModel, Money]], currency: str
                     _score(threshold)
                     for threshold in (cost.challenge_threshold, cost.review_threshold, cost.block_threshold)
                 ),
-                percent(outcome.stopped_share),
+                percent(outcome.prevented_share),
                 money_text(round(outcome.net_minor), currency, base_exponent),
             )
             for name, (cost, outcome) in chosen.items()

@@ -164,8 +164,8 @@ def _money(evaluation: Evaluation, currency: str, exponent: int) -> Table:
     def cells(model: ModelEvaluation) -> tuple[str, ...]:
         spent = model.money
         return (
-            formats.percent(spent.stopped_share),
-            formats.money(round(spent.stopped_minor), currency, exponent),
+            formats.percent(spent.prevented_share),
+            formats.money(round(spent.prevented_minor), currency, exponent),
             formats.money(
                 round(spent.review_cost_minor + spent.challenge_cost_minor + spent.false_block_cost_minor),
                 currency,
@@ -178,7 +178,7 @@ def _money(evaluation: Evaluation, currency: str, exponent: int) -> Table:
     return Table(
         "Money",
         "Model",
-        ("Fraud money stopped", "Stopped", "Costs", "Net", "Net at the best threshold"),
+        ("Fraud money prevented", "Prevented", "Costs", "Net", "Net at the best threshold"),
         tuple(Row(model.name, cells(model)) for model in evaluation.models),
         "By the cost model below. The best threshold is chosen on the judged rows themselves: an upper bound.",
     )
