@@ -99,8 +99,7 @@ def key_numbers(summary: Summary) -> list[Tile]:
 def _notified_only(number: int) -> str:
     if not number:
         return ""
-    more = f"{formats.count(number)} more {'was' if number == 1 else 'were'} allowed and told to somebody"
-    return f"; {more}, and alerts.jsonl holds both"
+    return f"; {formats.count(number)} more allowed and told to somebody"
 
 
 def _no_labels(summary: Summary) -> str:
