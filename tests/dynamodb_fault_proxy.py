@@ -27,12 +27,12 @@ _FORWARDED = ("X-Amz-Target", "Content-Type", "Authorization", "X-Amz-Date", "X-
 
 
 class DynamoFaultProxy:
-    """Listens on `port` of the loopback, in a thread of its own. Which requests meet a fault is drawn by a seed.
+    """Listens on `port` of the loopback, in a thread of its own. The first request to meet a fault is drawn by a seed.
 
-    `share` of the requests meet one of `FAULTS`, in turn: `throttled`; `cancelled` (transactions, because of one of
-    their items); `unprocessed` (batches: half of the keys stay unread); `unanswered` (done, but nothing is said until
-    the service has given up); `cut` (done, but the connection ends instead of an answer). Others pass through, and so
-    does everything while `share` is 0. `met` counts what was met. `away` closes every connection at once.
+    `share` of the requests for each operation meet one of `FAULTS`, in turn: `throttled`; `cancelled` (transactions,
+    because of one of their items); `unprocessed` (batches: half of the keys stay unread); `unanswered` (done, but
+    nothing is said until the service has given up); `cut` (done, but the connection ends instead of an answer). Others
+    pass through, and so does everything while `share` is 0. `met` counts what was met. `away` closes every connection at once.
 
     With `tls` it is as AWS is. `signers` are the access keys that requests were signed with, each with its session
     token; one of `unknown_keys` is refused.
@@ -50,6 +50,7 @@ class DynamoFaultProxy:
         self._draw = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._due: dict[str, float] = {}
         self._next = [*FAULTS, *(name for name in FAULTS if name != "unanswered")]
         self._answers: dict[str, Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]] = {
             "throttled": self._throttle,
@@ -112,9 +113,12 @@ class DynamoFaultProxy:
         if self.is_away:
             self.met["away"] += 1
             return await self._hang_up(request)
-        if self._draw.random() >= self.share:
-            return await self._pass(request, body)
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        # Evenly spread: of few requests for an operation a draw for each might hit none.
+        due = self._due.get(operation, self._draw.random()) + self.share
+        self._due[operation] = due % 1.0
+        if due < 1.0:
+            return await self._pass(request, body)
         able = [name for name in self._next if _ONLY_FOR.get(name, operation) == operation]
         # What was not met yet comes first, what this operation alone knows before all: a short run meets everything.
         fault = min(able, key=lambda name: 2 if self.met[name] else int(name not in _ONLY_FOR))
