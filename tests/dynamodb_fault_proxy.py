@@ -32,7 +32,8 @@ class DynamoFaultProxy:
     `share` of the requests for each operation meet one of `FAULTS`, in turn: `throttled`; `cancelled` (transactions,
     because of one of their items); `unprocessed` (batches: half of the keys stay unread); `unanswered` (done, but
     nothing is said until the service has given up); `cut` (done, but the connection ends instead of an answer). Others
-    pass through, and so does everything while `share` is 0. `met` counts what was met. `away` closes every connection at once.
+    pass through, and so does everything while `share` is 0. `met` counts what was met. `away` closes every connection
+    at once.
 
     With `tls` it is as AWS is. `signers` are the access keys that requests were signed with, each with its session
     token; one of `unknown_keys` is refused.
