@@ -123,7 +123,6 @@ def replay(
     from time import perf_counter
 
     from fraud.bootstrap import load_artefacts
-    from fraud.features.compiled import HAS_CODE
     from fraud.progress import progress_bar, tell_of_compiling
     from fraud.replay.run import ReplayOptions, relaxed_collection
     from fraud.replay.session import ReplayRequest, ReplaySession
@@ -145,7 +144,7 @@ def replay(
     options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
     request = ReplayRequest(files, mapping, out, options, decisions_jsonl)
     session = ReplaySession(settings, artefacts, request, perf_counter)
-    tell_of_compiling(has_code=HAS_CODE)
+    tell_of_compiling()
     asyncio.run(typical_batch(settings, artefacts))
     with progress_bar(session.files.total_bytes) as advance, relaxed_collection():
         outcome = asyncio.run(session.run(advance))
@@ -198,7 +197,6 @@ def features(
     from time import perf_counter
 
     from fraud.features import feature_set
-    from fraud.features.compiled import HAS_CODE
     from fraud.pipeline import StageTimings
     from fraud.progress import progress_bar, tell_of_compiling
     from fraud.replay.feature_file import write_features
@@ -211,7 +209,7 @@ def features(
     chosen = feature_set(feature_set_name)
     source = TransactionFiles(files, mapping)
     options = ReplayOptions(_period(from_ms, to_ms), label_delay_days, limit)
-    tell_of_compiling(has_code=HAS_CODE)
+    tell_of_compiling()
     with progress_bar(source.total_bytes) as advance, relaxed_collection():
         written = write_features(settings, source, mapping, chosen, options, StageTimings(perf_counter), out, advance)
     repeated = f"; {_records(written.duplicates)} seen before, counted once" if written.duplicates else ""

@@ -40,9 +40,12 @@ def progress_bar(total_bytes: int) -> Iterator[Callable[[int, int], None]]:
         yield advance
 
 
-def tell_of_compiling(*, has_code: bool) -> None:
+def tell_of_compiling() -> None:
     """Say on a terminal why nothing seems to happen, unless the compiled code of this version is there."""
-    if not has_code and sys.stderr.isatty():
+    # The compiler takes half a second to import, which commands that only show a bar must not pay.
+    from fraud.features.compiled import HAS_CODE
+
+    if not HAS_CODE and sys.stderr.isatty():
         sys.stderr.write("compiling what computes features and decides, once for this version: half a minute\n")
 
 

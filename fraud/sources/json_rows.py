@@ -54,7 +54,6 @@ class JsonRows:
     def __init__(self, mapping: Mapping, file: str) -> None:
         self._file = file
         self._mapping = mapping
-        self._topic_messages = mapping.topic_messages
         self._assembly = Assembly(mapping, file, None)
         self._snippets = JsonSnippets(secret_columns(mapping))
         self._decode_message = msgspec.json.Decoder(TransactionMessage).decode
@@ -67,7 +66,7 @@ class JsonRows:
 
         A single record may lack it, and is refused alone.
         """
-        if self._topic_messages:
+        if self._mapping.topic_messages:
             return
         present: dict[str, None] = {}
         left = BLOCK_RECORDS
@@ -82,9 +81,9 @@ class JsonRows:
 
     def blocks(self, reader: LineReader) -> Iterator[list[Record]]:
         """Blocks of records in file order."""
-        one_by_one = self._message_records if self._topic_messages else self._object_records
+        one_by_one = self._message_records if self._mapping.topic_messages else self._object_records
         while (lines := reader.take(BLOCK_RECORDS)).texts:
-            records = self._fast_messages(lines) if self._topic_messages and not lines.too_long else None
+            records = self._fast_messages(lines) if self._mapping.topic_messages and not lines.too_long else None
             yield records or one_by_one(lines)
 
     def _fast_messages(self, lines: Lines) -> list[Record] | None:

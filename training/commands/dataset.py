@@ -64,7 +64,6 @@ def dataset(
     import math
     from time import perf_counter, time_ns
 
-    from fraud.features.compiled import HAS_CODE
     from fraud.pipeline import Period
     from fraud.progress import progress_bar, tell_of_compiling
     from fraud.replay.run import relaxed_collection
@@ -89,7 +88,7 @@ def dataset(
     with refusals_for_people():
         request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period, inputs=None)
         replayed = ReplayedFiles(load_settings(), request, perf_counter)
-        tell_of_compiling(has_code=HAS_CODE)
+        tell_of_compiling()
         try:
             with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
                 blocks = replayed.blocks(advance)

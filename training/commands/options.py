@@ -111,7 +111,6 @@ def load_rows(
     import math
     from time import perf_counter
 
-    from fraud.features.compiled import HAS_CODE
     from fraud.pipeline import Period
     from fraud.progress import progress_bar, tell_of_compiling
     from fraud.replay.run import relaxed_collection
@@ -128,7 +127,7 @@ def load_rows(
     period = Period(-math.inf if from_ms is None else from_ms, math.inf if to_ms is None else to_ms)
     request = FilesRequest(files, mapping_name, feature_set_name, label_delay_days, period, inputs)
     replayed = ReplayedFiles(load_settings(), request, perf_counter)
-    tell_of_compiling(has_code=HAS_CODE)
+    tell_of_compiling()
     try:
         with progress_bar(replayed.total_bytes) as advance, relaxed_collection():
             return rows_of_blocks(replayed.origin, replayed.blocks(advance), inputs)
